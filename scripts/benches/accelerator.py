@@ -77,7 +77,8 @@ def lowest(networks: dict[str, Any], work: str) -> dict[str, float | None]:
 
 def decoding(data: str, size: int) -> dict[str, float]:
     """Pictures a second that are decoded to `size` with nothing else running: as they are, with the views drawn that
-    fine-tuning has by default, and these once more by processes, where such are begun."""
+    fine-tuning has by default, and by processes, where such are begun, both once more and views of pictures that these
+    have kept."""
     from transferkit import compute
     from transferkit.data.augmentation import processes
     from transferkit.features.row_sources import prepare_drawing
@@ -88,17 +89,18 @@ def decoding(data: str, size: int) -> dict[str, float]:
     prepare_drawing(1 << 30, drawn, samples)
     if processes.drawers() is not None:
         found |= {"clean_by_processes": _drawing(samples, plain, 0), "views_by_processes": _drawing(samples, drawn, 1)}
+        found["views_of_kept"] = _drawing(samples, drawn, 1, again=True)
     return found
 
 
-def _drawing(samples: Any, views: Any, view: int) -> float:
+def _drawing(samples: Any, views: Any, view: int, again: bool = False) -> float:
     from transferkit.features.drawing import BatchDrawing
     from transferkit.features.row_sources import FORWARD_BATCH
 
     speeds = []
     for _ in range(2):
         started = time.perf_counter()
-        drawing = BatchDrawing(partial(views.draw, samples), views.decode.size, FORWARD_BATCH, None)
+        drawing = BatchDrawing(partial(views.draw, samples, again=again), views.decode.size, FORWARD_BATCH, None)
         for batch in drawing.batches(((index, [view]) for index in range(len(samples))), 1):
             drawing.use_again(batch, [])
         speeds.append(len(samples) / (time.perf_counter() - started))

@@ -17,6 +17,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.data.augmentation import processes
 from transferkit.data.augmentation.augment import AugmentationRanges, view_seed
+from transferkit.data.augmentation.view_drawing import ViewDrawing
 from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.images.memory import keep_freed
 from transferkit.data.samples import Samples
@@ -54,7 +55,7 @@ class Views:
         return found
 
     def draw(
-        self, samples: Samples, work: Sequence[Work], into: Sequence[Iterable[np.ndarray]]
+        self, samples: Samples, work: Sequence[Work], into: Sequence[Iterable[np.ndarray]], again: bool = False
     ) -> list[PictureError | None]:
         """Draw views of some pictures, by a process beside this one where there are such.
 
@@ -62,6 +63,7 @@ class Views:
             samples: the pictures, hashed.
             work: row numbers of some, each with its views.
             into: for each of them a place for each view, uint8 [size, size, 3].
+            again: whether views of these pictures will be asked for again, so that such processes had best keep them.
 
         Returns:
             For each of them why it cannot be read; None where it is drawn.
@@ -70,7 +72,7 @@ class Views:
         asked = [(samples.pinned(i), [view_seed(self.seed, samples.sha256[i], v) for v in some]) for i, some in work]
         drawers, left = processes.drawers(), list(range(len(asked)))
         if drawers is not None and self.by_processes(samples):
-            left = drawers.draw(self._pickled, self.decode.size, asked, into)
+            left = drawers.draw(self._pickled, self.decode.size, asked, into, again)
         found: list[PictureError | None] = [None] * len(asked)
         for number in left:
             try:
@@ -86,8 +88,8 @@ class Views:
         return samples.pixels is None and self.augmentation.then is None
 
     @cached_property
-    def _drawing(self) -> processes.ViewDrawing:
-        return processes.ViewDrawing(self.decode, self.augmentation, self.mirrored)
+    def _drawing(self) -> ViewDrawing:
+        return ViewDrawing(self.decode, self.augmentation, self.mirrored)
 
     @cached_property
     def _pickled(self) -> bytes:
@@ -206,7 +208,7 @@ class Streamed:
         def draw(start: int) -> list[PictureError | None]:
             rows = range(start, min(start + some, len(pixels)))
             work = [(int(pictures[row]), [int(views[row])]) for row in rows]
-            return self.views.draw(self.samples, work, [pixels[row : row + 1] for row in rows])
+            return self.views.draw(self.samples, work, [pixels[row : row + 1] for row in rows], again=True)
 
         for errors in map_ordered(draw, range(0, len(pixels), some)):
             for error in errors:

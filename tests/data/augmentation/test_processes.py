@@ -94,6 +94,55 @@ def test_pictures_of_one_question_are_drawn_into_their_places(
                 np.testing.assert_array_equal(found[i], VIEWS._drawing.draw(samples.source(i), seeds))
 
 
+@pytest.mark.parametrize("augment", ["light", "none"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_pictures_that_are_asked_for_again_are_kept(
+    digits: Path, two: processes.Drawers, augment: str, mirrored: bool, tmp_path: Path
+) -> None:
+    """Clean and changed ones, by whichever process; they are not read a second time, and the views are the same."""
+    folder = tmp_path / "data"
+    shutil.copytree(digits, folder)
+    samples = scan(folder).hashed()
+    views = Views(DecodeSettings(32), augmentation(augment), 2, 0, mirrored)
+
+    def drawn(view: int, again: bool) -> np.ndarray:
+        found = np.zeros((8, 1, 32, 32, 3), np.uint8)
+        for start in range(0, 8, 2):  # a question each, of which the two processes take one in turn
+            work = [(i, [view]) for i in range(start, start + 2)]
+            assert views.draw(samples, work, list(found[start : start + 2]), again) == [None, None]
+        return found
+
+    expected = [drawn(view, again=False) for view in range(3)]
+    assert not two._kept
+    for view in (0, 1):
+        np.testing.assert_array_equal(drawn(view, again=True), expected[view])
+    assert len(two._kept) == 2 * len({samples.sha256[i] for i in range(8)})  # type: ignore[index]
+    shutil.rmtree(folder)
+    for view in range(3):
+        np.testing.assert_array_equal(drawn(view, again=True), expected[view])
+    with pytest.raises(AssertionError):
+        drawn(1, again=False)
+
+
+def test_what_has_no_room_is_drawn_from_its_file(
+    digits: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = scan(digits).hashed()
+    expected = [VIEWS.pixels(samples, i, [1]) for i in range(8)]
+    for room in (0, 3 * 32 * 32 * 3 * 2):  # none, and three pictures for each of the two
+        processes.end()
+        monkeypatch.setattr(processes.kept_canvases, "most", lambda room=room: room)
+        processes.begin(2)
+        drawers = processes.drawers()
+        assert drawers is not None
+        for _ in range(2):
+            for i in range(8):
+                found = np.zeros((1, 32, 32, 3), np.uint8)
+                assert VIEWS.draw(samples, [(i, [1])], [found], again=True) == [None]
+                np.testing.assert_array_equal(found, expected[i])
+        assert len(drawers._kept) == (6 if room else 0)
+
+
 def test_threads_share_few_processes(digits: Path, two: processes.Drawers) -> None:
     """A thread that finds none free waits for one: drawing here would take turns with all others."""
     samples = scan(digits).hashed()
@@ -146,12 +195,10 @@ def test_a_process_that_hangs_is_given_up(
 def test_a_picture_that_takes_more_memory_than_a_process_has_is_drawn_here(
     tmp_path: Path, two: processes.Drawers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "machine_memory", lambda: 1)  # not seen by the processes that run already
     processes.end()
-    patched = processes.PROGRAM.replace("serve()", "processes.machine_memory = lambda: 1; processes.serve()")
-    patched = patched.replace("from transferkit.data.augmentation.processes import serve;",
-                              "from transferkit.data.augmentation import processes;")  # fmt: skip
-    monkeypatch.setattr(processes, "PROGRAM", patched)
+    program = "from transferkit.data.augmentation import drawing_process as one"
+    program += "; one.machine_memory = lambda: 1; one.serve()"
+    monkeypatch.setattr(processes, "PROGRAM", program)
     processes.begin(1)
     from PIL import Image
 

@@ -65,18 +65,29 @@ def render(
         uint8 [V, size, size, 3], in the order of `seeds`.
     """
     pixels: Pixels = np.asarray(image)
-    drawn = {} if augment.is_none else {i: Draw.of(augment, s) for i, s in enumerate(seeds) if s != CLEAN}
+    drawn = [i for i, seed in enumerate(seeds) if changes(augment, seed)]
     if len(seeds) == 1 and not drawn:
         return fit(pixels, settings)[None]
     views = np.empty((len(seeds), settings.size, settings.size, 3), dtype=np.uint8)
     if drawn:
-        canvas = Canvas.of(pixels, settings)
-        for i, draw in drawn.items():
-            views[i] = augment.finish(canvas.view(draw), seeds[i])
+        changed = changed_views(Canvas.of(pixels, settings), augment, [seeds[i] for i in drawn])
+        for i, view in zip(drawn, changed, strict=True):
+            views[i] = view
     clean = [i for i in range(len(seeds)) if i not in drawn]
     if clean:
         views[clean] = fit(pixels, settings)
     return views
+
+
+def changes(augment: AugmentationRanges, seed: int) -> bool:
+    """Whether a view of this seed is not the clean one."""
+    return seed != CLEAN and not augment.is_none
+
+
+def changed_views(canvas: Canvas, augment: AugmentationRanges, seeds: Iterable[int]) -> Iterator[Pixels]:
+    """Views of a canvas, uint8 [size, size, 3] each; see `render`. None of `seeds` is `CLEAN`."""
+    for seed in seeds:
+        yield augment.finish(canvas.view(Draw.of(augment, seed)), seed)
 
 
 def render_many(

@@ -3,8 +3,9 @@
 Decoding lets other threads run, but what is between takes turns: sixteen cores drew 1,300 views a second on threads of
 one process and 6,300 by a process each. A thread that asks leases a process for some pictures at a time, since each
 question costs the asking Python several turns. The process reads files that lie in folders, held to their hashes; of
-others it is given the bytes. What comes back lies in memory that both see. Pixels are the same wherever they are drawn.
-Whatever a process cannot do is done here. Linux only; elsewhere nothing is ever begun.
+others it is given the bytes. What comes back lies in memory that both see, and so do pictures that will be asked for
+again (`kept_canvases`). Pixels are the same wherever they are drawn. Whatever a process cannot do is done here. Linux only;
+elsewhere nothing is ever begun.
 """
 
 from __future__ import annotations
@@ -13,66 +14,50 @@ import atexit
 import dataclasses
 import mmap
 import os
-import pickle
 import queue
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from transferkit import importing
-from transferkit.data.augmentation.augment import AugmentationRanges, render
-from transferkit.data.images.decode import DecodeSettings, open_pixels
+from transferkit.data.augmentation import kept_canvases
+from transferkit.data.augmentation.augment import CLEAN
+from transferkit.data.augmentation.drawing_process import ROOM, Question
+from transferkit.data.augmentation.kept_canvases import Kept
 from transferkit.data.images.decoder_input import content_of
-from transferkit.data.images.memory import MEMORY, SHARE, keep_freed
 from transferkit.data.images.opening import PictureError
-from transferkit.data.machine import machine_memory
 from transferkit.data.samples import Pinned, Pixels, Source
 
-ROOM = 16 << 20  # bytes of files that are handed over and of views that come back, at a time
 PATIENCE = 60.0  # seconds after which a process is given up, and what it was asked for drawn here
 ENDING = 5.0  # seconds that it takes processes at most to end by themselves
 Asked = tuple[Source, Sequence[int]]  # a picture, and the seeds of the views wanted of it
-PROGRAM = "from transferkit.data.augmentation.processes import serve; serve()"
-
-
-@dataclass(frozen=True)
-class ViewDrawing:
-    """How views are drawn, whatever the picture."""
-
-    decode: DecodeSettings
-    augmentation: AugmentationRanges
-    mirrored: bool = False
-
-    def draw(self, source: Source, seeds: Sequence[int]) -> Pixels:
-        """uint8 [len(seeds), size, size, 3] of one picture, by this process. Raises PictureError."""
-        with MEMORY.turn():
-            found = render(open_pixels(source, self.decode), self.decode, self.augmentation, seeds)
-        return np.ascontiguousarray(found[:, :, ::-1]) if self.mirrored else found
+_Name = tuple[bytes, str, bool]  # how views are drawn, the hash of the file, and whether they are clean
+PROGRAM = "from transferkit.data.augmentation.drawing_process import serve; serve()"
 
 
 class _Process:
-    """One that draws: a request is answered once the views lie in the shared memory, by which pictures' do."""
+    """One that draws: a request is answered once the views lie in the shared memory, by which pictures' do, and where
+    those are that it keeps. It is the `number`th of `count`, and keeps pictures in a file of `room` bytes."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, count: int, keeping: int, room: int) -> None:
         ours, theirs = socket.socketpair()
         shared = os.memfd_create("transferkit-views")
         try:
             os.ftruncate(shared, ROOM)
             self._memory = mmap.mmap(shared, ROOM)
-            passed = theirs.fileno(), shared
+            passed = theirs.fileno(), shared, keeping
             # A session of its own: an interrupt is for this process, which then closes the line, and that ends the
             # other. Nothing there is large enough for several threads to share.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", PROGRAM, *map(str, passed), str(number)], pass_fds=passed,
+                [sys.executable, "-P", "-c", PROGRAM, *map(str, (*passed, room, number, count))], pass_fds=passed,
                 stdin=subprocess.DEVNULL, start_new_session=True,
                 env={**os.environ, **importing.variables(), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
@@ -85,23 +70,23 @@ class _Process:
         self.pid = self._process.pid
         self._line = Connection(ours.detach())
 
-    def draw(self, how: bytes, size: int, asked: Sequence[Asked], into: Sequence[Iterable[Pixels]]) -> list[bool]:
-        """Which of `asked` were drawn into `into`. EOFError or OSError: it is gone, or hangs."""
+    def draw(
+        self, how: bytes, size: int, asked: Sequence[Question], into: Sequence[Iterable[Pixels]]
+    ) -> list[bool | Kept]:
+        """Which of `asked` were drawn into `into`, and are kept where. EOFError or OSError: it is gone, or hangs."""
         views = size * size * 3
-        at = views * sum(len(seeds) for _, seeds in asked)  # what is handed over lies after what comes back
-        wanted: list[tuple[Pinned | tuple[int, int], list[int]]] = []
-        for source, seeds in asked:
-            if isinstance(source, bytes):  # not by the line, which would be full before it is read
-                self._memory[at : at + len(source)] = source
-                wanted.append(((at, at + len(source)), list(seeds)))
-                at += len(source)
-            else:
-                assert isinstance(source, Pinned)
-                wanted.append((source, list(seeds)))
+        at = views * sum(len(one.seeds) for one in asked)  # what is handed over lies after what comes back
+        wanted: list[Question] = []
+        for one in asked:
+            if isinstance(one.source, bytes):  # not by the line, which would be full before it is read
+                end = at + len(one.source)
+                self._memory[at:end] = one.source
+                one, at = dataclasses.replace(one, source=(at, end)), end
+            wanted.append(one)
         self._line.send((how, wanted))
         if not self._line.poll(PATIENCE):
             raise TimeoutError
-        drawn: list[bool] = self._line.recv()
+        drawn: list[bool | Kept] = self._line.recv()
         places = [place for some in into for place in some]
         for number, place in enumerate(places):
             place[...] = np.frombuffer(self._memory, np.uint8, views, number * views).reshape(place.shape)
@@ -128,16 +113,25 @@ class Drawers:
     def __init__(self, count: int) -> None:
         self._all: list[_Process] = []
         self._free: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()  # None: in the place of one that is gone
+        self._kept: dict[_Name, Kept] = {}
+        room = kept_canvases.most()
+        keeping = os.memfd_create("transferkit-pictures")
         try:
-            for _ in range(count):
-                self._all.append(_Process(count))
+            with suppress(OSError):  # larger than a file may be (`ulimit -f`): nothing is kept then
+                os.ftruncate(keeping, room)
+            for number in range(count):
+                self._all.append(_Process(number, count, keeping, room))
         except BaseException:
             self.close()
             raise
+        finally:
+            os.close(keeping)  # it is the processes' now
         for one in self._all:
             self._free.put(one)
 
-    def draw(self, known: bytes, size: int, asked: Sequence[Asked], into: Sequence[Iterable[Pixels]]) -> list[int]:
+    def draw(
+        self, known: bytes, size: int, asked: Sequence[Asked], into: Sequence[Iterable[Pixels]], again: bool = False
+    ) -> list[int]:
         """Draw views of some pictures by one process, as far as it can.
 
         Args:
@@ -145,22 +139,27 @@ class Drawers:
             size: of the views, in pixels.
             asked: the pictures.
             into: for each of them a place for each view, uint8 [size, size, 3].
+            again: whether views of them will be asked for again, so that keeping them pays.
 
         Returns:
             The places in `asked` of what it did not draw.
         """
         left = list(range(len(asked)))
-        one, kept = self._free.get(), None
+        names = [_name(known, *one) if again else None for one in asked]
+        one, whole = self._free.get(), None
         try:
-            for some, handed in _fitting(asked, size) if one is not None else ():
+            for some, questions in _fitting(asked, names, self._kept, size) if one is not None else ():
                 assert one is not None
-                drawn = one.draw(known, size, handed, [into[i] for i in some])
+                drawn = one.draw(known, size, questions, [into[i] for i in some])
                 left = sorted(set(left) - {i for i, done in zip(some, drawn, strict=True) if done})
-            kept = one
+                for i, done in zip(some, drawn, strict=True):
+                    if isinstance(done, Kept) and (name := names[i]) is not None:
+                        self._kept[name] = done
+            whole = one
         except (EOFError, OSError):  # it was killed, or hangs: neither it nor its late answer is asked for again
             pass
         finally:
-            self._free.put(kept)  # nor after any other error: its answer would be taken for the next pictures'
+            self._free.put(whole)  # nor after any other error: its answer would be taken for the next pictures'
         return left
 
     def leave(self) -> None:
@@ -176,24 +175,32 @@ class Drawers:
             one.wait(until)
 
 
-def _fitting(asked: Sequence[Asked], size: int) -> Iterator[tuple[list[int], list[Asked]]]:
-    """Numbers of pictures whose files and views have room at a time, and what is handed over of them."""
+def _name(known: bytes, source: Source, seeds: Sequence[int]) -> _Name | None:
+    """What a picture that is kept goes by; None where it is not, being no file, or wanted both clean and changed."""
+    clean = {seed == CLEAN for seed in seeds}
+    return (known, source.sha256, clean.pop()) if isinstance(source, Pinned) and len(clean) == 1 else None
+
+
+def _fitting(
+    asked: Sequence[Asked], names: Sequence[_Name | None], known: Mapping[_Name, Kept], size: int
+) -> Iterator[tuple[list[int], list[Question]]]:
+    """Numbers of pictures whose files and views have room at a time, and what is asked about them."""
     some: list[int] = []
-    handed: list[Asked] = []
+    questions: list[Question] = []
     taken = 0
-    for number, (source, seeds) in enumerate(asked):
-        given = _handed(source)
+    for number, ((source, seeds), name) in enumerate(zip(asked, names, strict=True)):
+        given = _handed(source) if name is None else known.get(name) or _handed(source)
         needed = len(seeds) * size * size * 3 + (len(given) if isinstance(given, bytes) else 0)
         if given is None or needed > ROOM:
             continue
         if taken + needed > ROOM:
-            yield some, handed
-            some, handed, taken = [], [], 0
+            yield some, questions
+            some, questions, taken = [], [], 0
         some.append(number)
-        handed.append((given, seeds))
+        questions.append(Question(given, seeds, name is not None and not isinstance(given, Kept)))
         taken += needed
     if some:
-        yield some, handed
+        yield some, questions
 
 
 def _handed(source: Source) -> Pinned | bytes | None:
@@ -247,41 +254,3 @@ if hasattr(os, "register_at_fork"):
 def drawers() -> Drawers | None:
     """Those that have begun."""
     return _begun[0] if _begun else None
-
-
-def serve() -> None:
-    """What such a process does until the line is closed."""
-    import cv2
-
-    line, memory = Connection(int(sys.argv[1])), mmap.mmap(int(sys.argv[2]), ROOM)
-    cv2.setNumThreads(1)  # the other cores have processes of their own
-    keep_freed()
-    MEMORY.refuse_beyond(machine_memory() // SHARE // int(sys.argv[3]))  # who asked draws what is larger, in its turn
-    known, how = b"", None
-    while True:
-        try:
-            given, wanted = line.recv()
-        except (EOFError, OSError, MemoryError):
-            return
-        if given != known:
-            known, how = given, pickle.loads(given)  # nosec B301  # from the process that began us
-        assert how is not None
-        drawn = _drawn(how, memory, wanted)
-        try:
-            line.send(drawn)
-        except OSError:  # it was killed meanwhile
-            return
-
-
-def _drawn(how: ViewDrawing, memory: mmap.mmap, wanted: Sequence[tuple[Any, Sequence[int]]]) -> list[bool]:
-    """Lay views of pictures into memory, one after the other; which of these could be drawn."""
-    room, at, drawn = np.frombuffer(memory, np.uint8), 0, []
-    for source, seeds in wanted:
-        end = at + len(seeds) * how.decode.size**2 * 3
-        try:
-            room[at:end] = how.draw(memory[slice(*source)] if isinstance(source, tuple) else source, seeds).ravel()
-            drawn.append(True)
-        except Exception:  # the asking process meets it again, and says it
-            drawn.append(False)
-        at = end
-    return drawn
