@@ -4,8 +4,8 @@ Decoding lets other threads run, but what is between takes turns: sixteen cores 
 one process and 6,300 by a process each. A thread that asks leases a process for some pictures at a time, since each
 question costs the asking Python several turns. The process reads files that lie in folders, held to their hashes; of
 others it is given the bytes. What comes back lies in memory that both see, and so do pictures that will be asked for
-again (`kept_canvases`). Pixels are the same wherever they are drawn. Whatever a process cannot do is done here. Linux only;
-elsewhere nothing is ever begun.
+again (`kept_canvases`). Pixels are the same wherever they are drawn. Whatever a process cannot do is done here. Linux
+only; elsewhere nothing is ever begun.
 """
 
 from __future__ import annotations
