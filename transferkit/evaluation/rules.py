@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from transferkit.console import figure
+from transferkit import terms
+from transferkit.console import figure, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.learning_curve import climbs
+from transferkit.evaluation.metrics_record import CurveFit
 from transferkit.evaluation.symptoms import (
     Case,
     Symptom,
@@ -111,9 +113,10 @@ def label_noise(case: Case) -> Symptom | None:
     mistakes."""
     from scipy.stats import poisson
 
-    evidence, n = [], case.context.conflicting_labels
-    if n:
-        evidence.append(f"{n} pictures occur under more than one label")
+    evidence, looks, n = [], [], case.context.conflicting_labels
+    if n > DOUBTFUL * (case.context.n_train or 0):
+        evidence.append(f"{plural(n, 'picture')} {'occurs' if n == 1 else 'occur'} under more than one label")
+        looks.append(case.look("list the pictures that occur under several labels", "data check", "data"))
     labels = case.context.doubtful_labels
     if labels and labels.n >= 10 and labels.low > DOUBTFUL:
         evidence.append(
@@ -135,6 +138,7 @@ def label_noise(case: Case) -> Symptom | None:
     return Symptom(
         evidence,
         [
+            *looks,
             case.look("look at the most confident mistakes first", "report", "run"),
             case.look("list labels that are probably wrong", "data check --run", "run"),
             *softer,
@@ -207,15 +211,22 @@ def too_little_data(case: Case) -> Symptom | None:
     if n and n / classes < 30 and case.gap > max(0.05, 2 * case.noise):
         evidence.append(f"{n / classes:.0f} training pictures per class, and validation trails training")
     curve = case.context.learning_curve
-    if curve and climbs(curve):
+    if curve and climbs(curve) and not _beyond(case, curve):
         evidence.append(
-            f"twice the pictures would bring about {curve.gain:+.3f} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
+            f"twice the pictures would bring {terms.rival('linear_probe', case.context.task).phrase} about "
+            f"{curve.gain:+.3f} in {terms.score(case.task.judged_by)} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
         )
     if not evidence:
         return None
     which = weakest(case)
     why = f"more pictures help most, first of {which}" if which else "more pictures help most"
     return Symptom(evidence, [case.look(why, "data summary", "data"), *more_views(case)])
+
+
+def _beyond(case: Case, curve: CurveFit) -> bool:
+    """Whether the model is better than the curve's classifier would be with twice the pictures: then that classifier
+    does not stand for it, and what it would gain says nothing of the model."""
+    return curve.doubled is not None and case.val is not None and case.val > curve.doubled.high
 
 
 def imbalance(case: Case) -> Symptom | None:

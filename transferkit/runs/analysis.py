@@ -205,6 +205,7 @@ def diagnosis_context(
         phase=chosen,
         command=command,
         duplicates_across_splits=shared(samples, context.splits),
+        conflicting_labels=contradicted(samples),
         learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
         near_duplicates={
             name: copies(fit.x, part.x, context.settings.seed) for name, part in features.items() if name != "train"
@@ -260,6 +261,21 @@ def shared(samples: Samples, splits: Splits) -> int:
     for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
         parts.setdefault(sha256, set()).add(part)
     return sum(len(found) > 1 for found in parts.values())
+
+
+def contradicted(samples: Samples) -> int:
+    """Pictures that occur under more than one label; numbers may well be measured twice.
+
+    Args:
+        samples: all pictures, hashed.
+    """
+    if samples.kind.numbers:
+        return 0
+    labels: dict[str, set[bytes]] = {}
+    assert samples.sha256 is not None
+    for sha256, target in zip(samples.sha256, samples.targets, strict=True):
+        labels.setdefault(sha256, set()).add(target.tobytes())
+    return sum(len(found) > 1 for found in labels.values())
 
 
 # ---------------------------------------------------------------------------------------------- drift

@@ -271,6 +271,14 @@ def test_a_table_whose_first_line_is_a_row_is_refused(corpus: Corpus, tmp_path: 
         assert "its first line should name the columns" in refusal(source)
 
 
+def test_decimal_commas_are_refused_with_the_remedy(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    rows = ((f"{name}.png", f"{i},5") for i, (name, _, _) in enumerate(corpus))
+    source = forms.write_rows(tmp_path / "a.csv", ["path", "weight"], rows, ";")
+    with pytest.raises(DataError, match=r"120 rows hold no number; write 1\.5 for 1,5"):
+        scan(source, "regress")
+
+
 def test_a_column_without_a_name_is_not_named_as_unused(corpus: Corpus, tmp_path: Path) -> None:
     forms.flat(corpus, tmp_path)
     rows = ((i, f"{name}.png", label) for i, (name, label, _) in enumerate(corpus))

@@ -90,13 +90,22 @@ def mapped(path: Path, columns: Sequence[str], rows: Sequence[Cells], reading: R
 
 
 def hold_words(columns: Sequence[str], rows: Sequence[Cells]) -> bool:
-    """Whether one of the columns holds words alone: by itself it is no target, but may name the classes."""
+    """Whether one of the columns holds words alone: by itself it is no target, but may name the classes.
+
+    Args:
+        columns: those that may be targets.
+        rows: the first ones of the table; empty cells are passed over.
+    """
     cells = ([row[column] for row in rows if row[column].strip()] for column in columns)
     return any(found and all(number(cell) is None for cell in found) for found in cells)
 
 
 def together(columns: Sequence[str]) -> list[str]:
-    """What is said of the first of these columns that is called as groups are; nothing where none is."""
+    """What is said of the first of these columns that is called as groups are; nothing where none is.
+
+    Args:
+        columns: names of those that are neither picture nor label.
+    """
     found = [c for c in columns if _GROUPS.fullmatch(c)]
     return [
         f"column '{shown(c)}' may say what belongs together: --group-column {shown(c)} keeps it in one split"
