@@ -27,6 +27,32 @@ def test_load_data(digits: Path) -> None:
         tk.load_data(digits / "absent")
 
 
+def test_what_is_no_data_is_refused_with_the_way_to_make_it_some() -> None:
+    class Frame:
+        def to_csv(self) -> None: ...
+
+    given: list[tuple[Any, str]] = [
+        (Frame(), "Frame is no data.*save it as a CSV"),
+        ((["a.jpg", "b.jpg"], [0, 1]), "x holds names of files .*write them and their labels into a CSV"),
+        ((np.array(["a.jpg", "b.jpg"]), [0, 1]), "x holds names of files"),
+        ("", "the path of the data is empty"),
+    ]
+    for data, words in given:
+        with pytest.raises(DataError, match=words):
+            tk.load_data(data)
+
+
+def test_parts_that_are_no_networks_are_refused_by_name() -> None:
+    base = tk.backbone("mini")
+    wrong: Any = "mini"
+    with pytest.raises(ConfigError, match=r"base='mini' is no keras\.Model; make one with tk\.backbone"):
+        tk.freeze(wrong, "none")
+    with pytest.raises(ConfigError, match="base='mini' is no"):
+        tk.build_head(wrong, classes=3)
+    with pytest.raises(ConfigError, match=r"head='mini' is no keras\.Model; make one with tk\.build_head"):
+        tk.assemble(base, wrong)
+
+
 def test_a_run_gives_its_numbers_and_verbs(digits_run: tk.Run, digits: Path) -> None:
     assert 0 <= digits_run.metrics["test"]["accuracy"] <= 1
     assert digits_run.manifest["status"] == "complete"
