@@ -192,6 +192,18 @@ def test_validation_far_above_test_is_suspect_but_noise_is_not():
     assert state(run(falling()), scores(0.95, 0.92, test=0.85, n=40)) == GOOD
 
 
+def test_test_pictures_of_another_kind_are_no_leak_and_no_underfitting():
+    far = scores(0.9, 0.85, test=0.3, floor=0.25)
+    far["baselines"]["majority"]["against"] = {"accuracy": {"gain": 0.05, "low": -0.05, "high": 0.15, "p": 0.4}}
+    found = diagnose(run(falling()), far, {**CONTEXT, "unlike": 0.8})
+    assert (found.state, found.also) == ("test unlike training", [])
+    assert "80% of the test pictures" in found.evidence[0]
+    assert found.remedies[0].command == "transferkit data summary DATA"
+    known = diagnose(run(falling()), far, CONTEXT)
+    assert (known.state, "underfitting" in known.also) == ("leakage suspected", True)
+    assert state(run(falling()), scores(0.9, 0.88, test=0.87), unlike=0.8) == GOOD  # answered well all the same
+
+
 def test_label_noise_by_confident_mistakes():
     bad = {"observed": 20, "expected": 4.0, "answers": 200}
     assert state(run(falling()), scores(0.9, 0.89), confident_errors=bad) == "label noise suspected"
@@ -332,6 +344,7 @@ def gallery(**settings):
     short = {**CONTEXT["settings"], **settings, "epochs": 20}
     return {
         "leakage": (run(falling()), scores(0.9, 0.88), {"duplicates_across_splits": 3}),
+        "shift": (run(falling()), scores(0.99, 0.98, test=0.5), {"unlike": 0.8}),
         "too_high": (run([1.0, 3.0, 9.0, 40.0]), scores(0.3, 0.3), {}),
         "unstable": (run([1.5, 0.9, 1.3, 0.8, 1.2, 0.7, 1.1, 0.8, 1.2, 0.7]), scores(0.85, 0.84), {}),
         "learned_nothing": (run(falling(end=1.5)), scores(0.82, 0.81, floor=0.8), {}),

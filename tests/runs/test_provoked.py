@@ -95,6 +95,18 @@ def save(pixels, path):
     Image.fromarray(pixels).save(path)
 
 
+def test_test_pictures_of_another_kind(hundred, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for path in sorted(hundred.glob("[0-4]/*.png"))[::2]:
+        part = rng.choice(["train", "val", "test"], p=[0.6, 0.2, 0.2])
+        pixels = np.asarray(Image.open(path))
+        pixels = 255 - pixels[:, ::-1] if part == "test" else pixels
+        save(pixels, tmp_path / "shifted" / part / path.parent.name / path.name)
+    found = metrics_of(tmp_path / "shifted", "mini", tmp_path, seed, epochs=8, patience=7)["diagnosis"]
+    assert found["state"] == "test unlike training"
+    assert "leakage suspected" not in found["also"]
+
+
 @pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py
 def test_a_learning_rate_a_hundred_times_too_low(hundred, tmp_path, seed):
     found = metrics_of(hundred, "mini", tmp_path, seed, learning_rate=3e-5, augment="none")["diagnosis"]

@@ -16,6 +16,7 @@ from transferkit.evaluation.rules import (
     leakage,
     learned_nothing,
     overfitting,
+    shift,
     too_high,
     too_little_data,
     too_low,
@@ -88,6 +89,7 @@ def _good(case: Case) -> list[str]:
 RULES: tuple[tuple[str, Callable[[Case], Symptom | None]], ...] = (
     # state, rule: the gravest first, for what comes later means little where an earlier one holds
     ("leakage suspected", leakage),
+    ("test unlike training", shift),
     ("learning rate too high", too_high),
     ("unstable", unstable),
     ("learning rate too low", too_low),

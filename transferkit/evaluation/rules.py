@@ -49,16 +49,34 @@ def leakage(case: Case) -> Symptom | None:
             evidence.append(
                 f"{found.n} of {found.of} {split} pictures that were compared have a near-identical copy in training"
             )
-    if case.val is not None and case.test is not None:
-        spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
-        if case.val - case.test > max(0.05, 4 * spread):
-            evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
+    if _far_above_test(case) and case.context.unlike is None:
+        evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
     if case.metrics.train and -case.gap > max(0.05, 4 * case.noise):
         evidence.append(f"validation {case.val:.3f} is far above training {case.train:.3f}")
     if not evidence:
         return None
     why = "pictures of one scene, patient or product belong in one split; name it in a group column"
     return Symptom(evidence, [case.look(why, "data check", "data")])
+
+
+def shift(case: Case) -> Symptom | None:
+    """Test is answered far worse than validation, and its pictures look unlike those of training."""
+    share = case.context.unlike
+    if share is None or not _far_above_test(case):
+        return None
+    evidence = (
+        f"validation {case.val:.3f} is far above test {case.test:.3f}, and {share:.0%} of the test pictures look less "
+        "like those of training than 95 % of validation did"
+    )
+    why = "train on pictures of the kind that is to be answered; see what each split holds"
+    return Symptom([evidence], [case.look(why, "data summary", "data")])
+
+
+def _far_above_test(case: Case) -> bool:
+    if case.val is None or case.test is None:
+        return False
+    spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
+    return case.val - case.test > max(0.05, 4 * spread)
 
 
 def too_high(case: Case) -> Symptom | None:
@@ -155,6 +173,8 @@ def learned_nothing(case: Case) -> Symptom | None:
     if floor is None or case.test is None or edge is None:
         return None
     if floor > 0.98:  # nothing is left to gain over such a majority
+        return None
+    if case.context.unlike is not None and _far_above_test(case):  # it has learnt something, of other pictures
         return None
     better = edge.gain > 0 and edge.p < LEVEL
     if better or edge.high > LITTLE * (1 - floor):
