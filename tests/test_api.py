@@ -42,6 +42,19 @@ def test_what_is_no_data_is_refused_with_the_way_to_make_it_some() -> None:
             tk.load_data(data)
 
 
+def test_a_split_is_judged_where_it_is_given(digits: Path) -> None:
+    for right in ((0.6, 0.2, 0.2), [0.6, 0.2, 0.2], np.array([0.6, 0.2, 0.2]), ".6,.2,.2"):
+        given: Any = right
+        assert tk.load_data(digits, split=given, seed=3).split == (0.6, 0.2, 0.2)
+    assert (tk.load_data(digits).split, tk.load_data(digits).seed) == (None, None)
+    for wrong in (0.7, (0.5, 0.5), (1.2, -0.1, -0.1), {"train": 0.7}, "most"):
+        given = wrong
+        with pytest.raises(ConfigError, match="split"):
+            tk.load_data(digits, split=given)
+    with pytest.raises(ConfigError, match=r"seed.-1"):
+        tk.load_data(digits, seed=-1)
+
+
 def test_parts_that_are_no_networks_are_refused_by_name() -> None:
     base = tk.backbone("mini")
     wrong: Any = "mini"
