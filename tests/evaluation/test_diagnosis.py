@@ -192,6 +192,15 @@ def test_validation_far_above_test_is_suspect_but_noise_is_not():
     assert state(run(falling()), scores(0.95, 0.92, test=0.85, n=40)) == GOOD
 
 
+def test_evidence_names_the_score_that_is_judged_by():
+    numbers = {"train": {"n": 1400, "r2": 0.9}, "val": {"n": 300, "r2": 0.3}, "test": {"n": 300, "r2": 0.3}}
+    found = diagnose(run(falling()), {**numbers, "baselines": {}}, {**CONTEXT, "task": "regress", "n_classes": 1})
+    assert found.state == "overfitting"  # what is shown first of numbers is their mean absolute error
+    assert found.evidence[0].startswith("training R² 0.900 against validation 0.300")
+    good = diagnose(run(falling()), scores(0.9, 0.89), CONTEXT)
+    assert good.evidence[0].startswith("training accuracy 0.900 and validation 0.890 agree")
+
+
 def test_test_pictures_of_another_kind_are_no_leak_and_no_underfitting():
     far = scores(0.9, 0.85, test=0.3, floor=0.25)
     far["baselines"]["majority"]["against"] = {"accuracy": {"gain": 0.05, "low": -0.05, "high": 0.15, "p": 0.4}}

@@ -80,10 +80,10 @@ def _good(case: Case) -> list[str]:
     if case.val is None:
         return ["there are no validation scores to judge by"]
     if case.train is None:
-        return [f"validation {case.val:.3f}; no rule found anything amiss"]
+        return [f"validation {case.named} {case.val:.3f}; no rule found anything amiss"]
     noise = max(2 * case.noise, 0.005)
     where = "within noise" if abs(case.gap) <= noise else "a usual distance"
-    return [f"training {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]
+    return [f"training {case.named} {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]
 
 
 RULES: tuple[tuple[str, Callable[[Case], Symptom | None]], ...] = (

@@ -50,9 +50,9 @@ def leakage(case: Case) -> Symptom | None:
                 f"{found.n} of {found.of} {split} pictures that were compared have a near-identical copy in training"
             )
     if _far_above_test(case) and case.context.unlike is None:
-        evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
+        evidence.append(f"validation {case.named} {case.val:.3f} is far above test {case.test:.3f}")
     if case.metrics.train and -case.gap > max(0.05, 4 * case.noise):
-        evidence.append(f"validation {case.val:.3f} is far above training {case.train:.3f}")
+        evidence.append(f"validation {case.named} {case.val:.3f} is far above training {case.train:.3f}")
     if not evidence:
         return None
     why = "pictures of one scene, patient or product belong in one split; name it in a group column"
@@ -65,8 +65,8 @@ def shift(case: Case) -> Symptom | None:
     if share is None or not _far_above_test(case):
         return None
     evidence = (
-        f"validation {case.val:.3f} is far above test {case.test:.3f}, and {share:.0%} of the test pictures look less "
-        "like those of training than 95 % of validation did"
+        f"validation {case.named} {case.val:.3f} is far above test {case.test:.3f}, and {share:.0%} of the test "
+        "pictures look less like those of training than 95 % of validation did"
     )
     why = "train on pictures of the kind that is to be answered; see what each split holds"
     return Symptom([evidence], [case.look(why, "data summary", "data")])
@@ -183,7 +183,7 @@ def learned_nothing(case: Case) -> Symptom | None:
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
     return Symptom(
         [
-            f"test {case.task.judged_by} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the "
+            f"test {case.named} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the "
             f"gain lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
         ],
         [
@@ -203,8 +203,8 @@ def too_low(case: Case) -> Symptom | None:
     if probe is not None:
         # Steps of a fitting size need a few epochs for what logistic regression finds; these took many.
         evidence = (
-            f"{len(loss)} epochs brought training to {case.train:.3f} where the simplest classifier (linear probe) "
-            f"reaches {probe:.3f}"
+            f"{len(loss)} epochs brought training {case.named} to {case.train:.3f} where the simplest classifier "
+            f"(linear probe) reaches {probe:.3f}"
         )
     elif early > 0 and late >= 0.7 * early and loss[-1] >= 0.6 * loss[0]:
         evidence = f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"
@@ -220,7 +220,8 @@ def overfitting(case: Case) -> Symptom | None:
     rose = turned_up(case)
     if rose is None and case.gap <= 0.15:
         return None
-    evidence = [f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"]
+    noise = f"beyond noise (±{2 * case.noise:.3f})"
+    evidence = [f"training {case.named} {case.train:.3f} against validation {case.val:.3f}, {noise}"]
     return Symptom(evidence + ([rose] if rose else []), less_freedom(case))
 
 
@@ -234,7 +235,7 @@ def too_little_data(case: Case) -> Symptom | None:
     if curve and climbs(curve) and not _beyond(case, curve):
         evidence.append(
             f"twice the pictures would bring {terms.rival('linear_probe', case.context.task).phrase} about "
-            f"{curve.gain:+.3f} in {terms.score(case.task.judged_by)} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
+            f"{curve.gain:+.3f} in {case.named} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
         )
     if not evidence:
         return None
@@ -290,8 +291,8 @@ def underfitting(case: Case) -> Symptom | None:
     probe = probe_ahead(case)
     if probe is not None:
         evidence = [
-            f"the simplest classifier on the same network (linear probe) reaches {probe:.3f} on test, and this model "
-            f"{case.test:.3f}: beyond chance, in pairs on the same pictures"
+            f"the simplest classifier on the same network (linear probe) reaches {case.named} {probe:.3f} on test, and "
+            f"this model {case.test:.3f}: beyond chance, in pairs on the same pictures"
         ]
         longer = f"--epochs {min(10000, 3 * int(case.number('epochs', len(case.rows))))}"
         found = case.word("learning_rate") == "auto"
@@ -309,8 +310,8 @@ def underfitting(case: Case) -> Symptom | None:
     if case.train >= 0.8 or case.gap > max(0.05, 2 * case.noise):
         return None
     evidence = [
-        f"training {case.train:.3f} and validation {case.val:.3f} both leave room: no clear difference between them "
-        f"(±{2 * case.noise:.3f})"
+        f"training {case.named} {case.train:.3f} and validation {case.val:.3f} both leave room: no clear difference "
+        f"between them (±{2 * case.noise:.3f})"
     ]
     remedies = []
     if case.word("unfreeze", "none") == "none":
