@@ -27,6 +27,45 @@ def test_load_data(digits: Path) -> None:
         tk.load_data(digits / "absent")
 
 
+def test_what_is_no_data_is_refused_with_the_way_to_make_it_some() -> None:
+    class Frame:
+        def to_csv(self) -> None: ...
+
+    given: list[tuple[Any, str]] = [
+        (Frame(), "Frame is no data.*save it as a CSV"),
+        ((["a.jpg", "b.jpg"], [0, 1]), "x holds names of files .*write them and their labels into a CSV"),
+        ((np.array(["a.jpg", "b.jpg"]), [0, 1]), "x holds names of files"),
+        ("", "the path of the data is empty"),
+    ]
+    for data, words in given:
+        with pytest.raises(DataError, match=words):
+            tk.load_data(data)
+
+
+def test_a_split_is_judged_where_it_is_given(digits: Path) -> None:
+    for right in ((0.6, 0.2, 0.2), [0.6, 0.2, 0.2], np.array([0.6, 0.2, 0.2]), ".6,.2,.2"):
+        given: Any = right
+        assert tk.load_data(digits, split=given, seed=3).split == (0.6, 0.2, 0.2)
+    assert (tk.load_data(digits).split, tk.load_data(digits).seed) == (None, None)
+    for wrong in (0.7, (0.5, 0.5), (1.2, -0.1, -0.1), {"train": 0.7}, "most"):
+        given = wrong
+        with pytest.raises(ConfigError, match="split"):
+            tk.load_data(digits, split=given)
+    with pytest.raises(ConfigError, match=r"seed.-1"):
+        tk.load_data(digits, seed=-1)
+
+
+def test_parts_that_are_no_networks_are_refused_by_name() -> None:
+    base = tk.backbone("mini")
+    wrong: Any = "mini"
+    with pytest.raises(ConfigError, match=r"base='mini' is no keras\.Model; make one with tk\.backbone"):
+        tk.freeze(wrong, "none")
+    with pytest.raises(ConfigError, match="base='mini' is no"):
+        tk.build_head(wrong, classes=3)
+    with pytest.raises(ConfigError, match=r"head='mini' is no keras\.Model; make one with tk\.build_head"):
+        tk.assemble(base, wrong)
+
+
 def test_a_run_gives_its_numbers_and_verbs(digits_run: tk.Run, digits: Path) -> None:
     assert 0 <= digits_run.metrics["test"]["accuracy"] <= 1
     assert digits_run.manifest["status"] == "complete"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferkit import compute
 from transferkit.compute import restoring
+from transferkit.errors import ConfigError
 
 if TYPE_CHECKING:
     import keras
@@ -58,6 +59,7 @@ def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.M
     """
     from transferkit.backbones import freeze as room
 
+    _is_network("base", base)
     return room.freeze(base, policy, batchnorm)
 
 
@@ -86,6 +88,7 @@ def build_head(
     """
     from transferkit import heads
 
+    _is_network("base", base)
     compute.start(dtypes=False)
     return heads.build_head(base, classes, width, dropout, **options)
 
@@ -102,12 +105,17 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
 
     Returns:
         uint8 [n, size, size, 3] → answers [n, classes]; not compiled.
+
+    Raises:
+        ConfigError: a part is no network.
     """
     import keras
 
     from transferkit.backbones.freeze import known_row
     from transferkit.backbones.scaling import preprocessing
 
+    _is_network("base", base)
+    _is_network("head", head)
     compute.start(dtypes=False)
     row = known_row(base)
     scaling = scaling or (row.scaling if row else "none")
@@ -115,3 +123,11 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
     for layer in preprocessing(scaling):
         x = layer(x)
     return keras.Model(inputs, head(base(x)), name="transferkit")
+
+
+def _is_network(name: str, given: object) -> None:
+    import keras
+
+    if not isinstance(given, keras.Model):
+        made = "tk.backbone('mobilenet')" if name == "base" else "tk.build_head(base, classes=5)"
+        raise ConfigError(f"{name}={given!r:.60} is no keras.Model; make one with {made}")

@@ -58,6 +58,7 @@ PHASES = {"head": (HEAD, "head"), "tail": (TAIL, "tail"), "mlp": ("neural networ
 # Said of a run as its main problem. What the rules find, and no more than that: see docs/diagnosis.md.
 STATES = {
     "leakage suspected": "pictures of one split may be known from another (leakage suspected)",
+    "test unlike training": "the test pictures are of another kind than those of training (shift)",
     "learning rate too high": "the learning rate was too high",
     "unstable": "the training was unstable",
     "learning rate too low": "the learning rate was too low",

@@ -57,6 +57,30 @@ def test_split_and_summary(flowers: Path, tmp_path: Path) -> None:
     assert counted["notes"] == ["4 paths excluded on request"]
 
 
+def test_no_file_of_the_user_is_replaced(flowers: Path, tmp_path: Path) -> None:
+    (flowers / "rose" / "bad.jpg").write_bytes(b"<html>")
+    notes, table, page = tmp_path / "notes.txt", tmp_path / "flowers.csv", tmp_path / "page.html"
+    notes.write_text("mine")
+    rows = [f"flowers/{p.parent.name}/{p.name},{p.parent.name},it" for p in flowers.glob("*/*.png")]
+    table.write_text("\n".join(["path,label,note", *rows]))
+    before, picture = table.read_bytes(), next(flowers.glob("rose/*.png"))
+    for refused in (
+        ["split", table, "--output", table],
+        ["check", flowers, "--write-exclusions", notes],
+        ["check", flowers, "--html", notes],
+        ["summary", flowers, "--html", notes],
+        ["preview", flowers, "--exclude", "rose/bad.jpg", "--output", picture],
+    ):
+        result = call(*refused)
+        assert isinstance(result.exception, ConfigError)
+        assert "exists already; choose another name, or remove it" in str(result.exception)
+    assert (notes.read_text(), table.read_bytes()) == ("mine", before)
+    for _ in range(2):  # what is only looked at is drawn again
+        assert call("summary", flowers, "--html", page).exit_code == 0
+        shown = call("preview", flowers, "--exclude", "rose/bad.jpg", "--pictures", 1, "--output", tmp_path / "x.png")
+        assert shown.exit_code == 0
+
+
 def test_a_summary_of_many_classes_fits_on_a_screen(tmp_path: Path) -> None:
     table = tmp_path / "many.csv"
     rows = [f"{c}_{i}.png,class_{c:03}" for c in range(300) for i in range(3 if c == 7 else 9 if c == 8 else 5)]

@@ -68,3 +68,10 @@ def test_a_run_on_a_cleaned_file_knows_its_labels_without_it(digits: Path, tmp_p
     own = pictures.own(made.layout, made.layout.read_splits(), "classify", made.metrics["classes"])
     assert own.label(own.paths.index(paths[0])) == "8"
     assert call("evaluate", made.folder, "--quiet").code == 0
+
+
+def test_data_that_is_gone_is_named_with_what_to_do(digits_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transferkit.delivery.label_check.places.exists", lambda path: False)
+    found = call("data", "check", "--run", digits_run.folder)
+    assert found.code == 2
+    assert "is no longer there; put it back" in found.err

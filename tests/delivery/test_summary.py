@@ -156,6 +156,14 @@ def test_classes_are_called_weak_only_with_evidence(tmp_path: Path) -> None:
     assert not lines(perfect, "Weakest")
 
 
+def test_a_class_without_test_pictures_is_named(tmp_path: Path) -> None:
+    test = classes(("a", 8, 8), ("b", 7, 8))
+    assert not lines(summary(run(tmp_path / "whole", test=test)), "Untested")
+    test["per_class"].append({"class": "c", "recall": None, "support": 0})
+    found = lines(summary(run(tmp_path / "part", test=test)), "Untested")
+    assert found == ["no test picture shows c: how well it is recognised is not known"]
+
+
 def test_other_tasks_have_words_of_their_own(tmp_path: Path) -> None:
     test = {"n": 40, "map": 0.8, "map_ci95": [0.7, 0.9], "subset_accuracy": 0.5}
     many = summary(

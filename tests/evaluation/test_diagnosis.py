@@ -192,11 +192,39 @@ def test_validation_far_above_test_is_suspect_but_noise_is_not():
     assert state(run(falling()), scores(0.95, 0.92, test=0.85, n=40)) == GOOD
 
 
+def test_evidence_names_the_score_that_is_judged_by():
+    numbers = {"train": {"n": 1400, "r2": 0.9}, "val": {"n": 300, "r2": 0.3}, "test": {"n": 300, "r2": 0.3}}
+    found = diagnose(run(falling()), {**numbers, "baselines": {}}, {**CONTEXT, "task": "regress", "n_classes": 1})
+    assert found.state == "overfitting"  # what is shown first of numbers is their mean absolute error
+    assert found.evidence[0].startswith("training R² 0.900 against validation 0.300")
+    good = diagnose(run(falling()), scores(0.9, 0.89), CONTEXT)
+    assert good.evidence[0].startswith("training accuracy 0.900 and validation 0.890 agree")
+
+
+def test_test_pictures_of_another_kind_are_no_leak_and_no_underfitting():
+    far = scores(0.9, 0.85, test=0.3, floor=0.25)
+    far["baselines"]["majority"]["against"] = {"accuracy": {"gain": 0.05, "low": -0.05, "high": 0.15, "p": 0.4}}
+    found = diagnose(run(falling()), far, {**CONTEXT, "unlike": 0.8})
+    assert (found.state, found.also) == ("test unlike training", [])
+    assert "80% of the test pictures" in found.evidence[0]
+    assert found.remedies[0].command == "transferkit data summary DATA"
+    known = diagnose(run(falling()), far, CONTEXT)
+    assert (known.state, "underfitting" in known.also) == ("leakage suspected", True)
+    assert state(run(falling()), scores(0.9, 0.88, test=0.87), unlike=0.8) == GOOD  # answered well all the same
+
+
 def test_label_noise_by_confident_mistakes():
     bad = {"observed": 20, "expected": 4.0, "answers": 200}
     assert state(run(falling()), scores(0.9, 0.89), confident_errors=bad) == "label noise suspected"
     assert state(run(falling()), scores(0.9, 0.89), confident_errors={**bad, "observed": 7}) == GOOD
-    assert state(run(falling()), scores(0.9, 0.89), conflicting_labels=3) == "label noise suspected"
+
+
+def test_label_noise_by_pictures_under_several_labels_unless_they_are_few():
+    found = diagnose(run(falling()), scores(0.9, 0.89), {**CONTEXT, "n_train": 100, "conflicting_labels": 3})
+    assert found.state == "label noise suspected"
+    assert "3 pictures occur under more than one label" in found.evidence
+    assert found.remedies[0].command == "transferkit data check DATA"  # it lists them
+    assert state(run(falling()), scores(0.9, 0.89), n_train=1000, conflicting_labels=3) == GOOD
 
 
 def test_confident_errors_are_counted_against_what_calibration_allows():
@@ -210,6 +238,15 @@ def test_too_little_data():
     curve = {"gain": 0.04, "gain_low": 0.02, "gain_high": 0.06}
     assert state(run(falling()), scores(0.9, 0.88), learning_curve=curve) == "too little data"
     assert state(run(falling()), scores(0.9, 0.88), learning_curve={**curve, "gain_low": -0.01}) == GOOD
+
+
+def test_a_learning_curve_says_whose_it_is_and_nothing_of_a_model_beyond_it():
+    point = {"n": 600.0, "score": 0.8, "low": 0.76, "high": 0.84}
+    curve = {"gain": 0.04, "gain_low": 0.02, "gain_high": 0.06, "doubled": point}
+    found = diagnose(run(falling()), scores(0.84, 0.82), {**CONTEXT, "learning_curve": curve})
+    assert found.state == "too little data"
+    assert "(linear probe) about +0.040 in accuracy (+0.020 to +0.060)" in found.evidence[0]
+    assert state(run(falling()), scores(0.9, 0.88), learning_curve=curve) == GOOD
 
 
 def recalls(rare, common, support=100):
@@ -316,10 +353,11 @@ def gallery(**settings):
     short = {**CONTEXT["settings"], **settings, "epochs": 20}
     return {
         "leakage": (run(falling()), scores(0.9, 0.88), {"duplicates_across_splits": 3}),
+        "shift": (run(falling()), scores(0.99, 0.98, test=0.5), {"unlike": 0.8}),
         "too_high": (run([1.0, 3.0, 9.0, 40.0]), scores(0.3, 0.3), {}),
         "unstable": (run([1.5, 0.9, 1.3, 0.8, 1.2, 0.7, 1.1, 0.8, 1.2, 0.7]), scores(0.85, 0.84), {}),
         "learned_nothing": (run(falling(end=1.5)), scores(0.82, 0.81, floor=0.8), {}),
-        "label_noise": (run(falling()), scores(0.9, 0.89), {"conflicting_labels": 3}),
+        "label_noise": (run(falling()), scores(0.9, 0.89), {"conflicting_labels": 30}),
         "too_low": (run([2.0 - 0.01 * e for e in range(20)]), scores(0.4, 0.39), {"settings": short}),
         "overfitting": (run(falling()), scores(0.99, 0.75), {}),
         "too_little_data": (run(falling()), few, {"learning_curve": curve}),

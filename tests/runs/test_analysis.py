@@ -79,6 +79,16 @@ def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):
     assert (found.n, found.of, found.low) == (0, 60, 0.0)
 
 
+def test_pictures_under_several_labels_are_counted_once_each():
+    x = np.random.default_rng(0).integers(0, 255, (60, 8, 8, 3), np.uint8)
+    x[[7, 9]] = x[3]  # all three of one class
+    x[[20, 23]] = x[5]
+    y = np.arange(60) % 2
+    y[[23]] = 0
+    assert analysis.contradicted(scan((x, y)).hashed()) == 1
+    assert analysis.contradicted(scan((x, y.astype(float) + x[:, 0, 0, 0]), "regress").hashed()) == 0
+
+
 def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
     from transferkit.evaluation.baselines import majority
 

@@ -64,6 +64,16 @@ def test_flipped_labels(hundred, tmp_path, seed):
     assert found["state"] == "label noise suspected"
 
 
+def test_pictures_under_two_labels(hundred, tmp_path, seed):
+    for path in sorted(hundred.glob("[0-3]/*.png"))[seed::2]:
+        save(np.asarray(Image.open(path)), tmp_path / "twice" / path.parent.name / path.name)
+    for path in sorted((tmp_path / "twice" / "0").iterdir())[:20]:
+        save(np.asarray(Image.open(path)), tmp_path / "twice" / "1" / f"copy_{path.name}")
+    found = metrics_of(tmp_path / "twice", "mini", tmp_path, seed, epochs=4, patience=3)["diagnosis"]
+    assert found["state"] == "label noise suspected"
+    assert "20 pictures occur under more than one label" in found["evidence"]
+
+
 @pytest.mark.extended
 def test_a_leaked_test_set(hundred, tmp_path, seed):
     """Copies a little darker, so that no two files are the same: those are refused before anything is trained."""
@@ -83,6 +93,18 @@ def test_a_leaked_test_set(hundred, tmp_path, seed):
 def save(pixels, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+def test_test_pictures_of_another_kind(hundred, tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    for path in sorted(hundred.glob("[0-4]/*.png"))[::2]:
+        part = rng.choice(["train", "val", "test"], p=[0.6, 0.2, 0.2])
+        pixels = np.asarray(Image.open(path))
+        pixels = 255 - pixels[:, ::-1] if part == "test" else pixels
+        save(pixels, tmp_path / "shifted" / part / path.parent.name / path.name)
+    found = metrics_of(tmp_path / "shifted", "mini", tmp_path, seed, epochs=8, patience=7)["diagnosis"]
+    assert found["state"] == "test unlike training"
+    assert "leakage suspected" not in found["also"]
 
 
 @pytest.mark.extended  # told by the same rules in tests/evaluation/test_diagnosis.py

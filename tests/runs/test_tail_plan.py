@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from transferkit.evaluation.learning_curve import CLIMBS, climbs
-from transferkit.evaluation.metrics_record import CurveFit
+from transferkit.evaluation.metrics_record import CurveFit, LearningCurve
 from transferkit.runs import tail_plan
 
 
@@ -20,7 +20,8 @@ def planned(monkeypatch):
     def of(curve, left=60.0, kind="bundled", layers=8):
         row = SimpleNamespace(kind=kind, stage_names=["block3", "block4"], layers=layers)
         work = SimpleNamespace(backbone=SimpleNamespace(row=row))
-        monkeypatch.setattr(tail_plan, "_curve", lambda _: curve)
+        whole = None if curve is None else LearningCurve(metric="r2", sizes=[9], scores=[0.5], fit=curve)
+        monkeypatch.setattr(tail_plan, "_curve", lambda _: whole)
         monkeypatch.setattr(tail_plan, "_needed", lambda *_: 20.0)
         return tail_plan.plan(SimpleNamespace(work=lambda _: work), None, left)
 
@@ -31,7 +32,8 @@ def test_a_curve_that_climbs_asks_for_pictures_not_for_layers(planned):
     assert climbs(fit(CLIMBS + 0.001))
     found = planned(fit(CLIMBS + 0.001))
     assert found.policy == "none"
-    assert "the learning curve still climbs (twice the pictures: +0.021, +0.011 to +0.031)" in found.words
+    doubled = "twice the pictures: R² of the linear probe +0.021, +0.011 to +0.031"
+    assert f"the learning curve still climbs ({doubled})" in found.words
 
 
 def test_a_flat_curve_unfreezes_the_top_for_the_time_that_is_left(planned):

@@ -49,16 +49,19 @@ def load_data(
         The samples, with the split and the seed that were given. No picture was decoded.
 
     Raises:
-        ConfigError: an option of `reading` that is unknown, or that the data has no use for.
+        ConfigError: no such split or seed; or an option of `reading` that is unknown, or that the data has no use for.
         DataError: with every problem found.
     """
+    from transferkit.config import make
     from transferkit.data.readers.request import Reading
     from transferkit.data.source import origin_of, scan
 
+    given = {name: value for name, value in (("split", split), ("seed", seed)) if value is not None}
+    asked = make({"backbone": "mini", **given})  # which has no say in either
     data = plain.data(data, {} if task is None else {"task": task})
     how = Reading.checked({**reading, **({} if classes is None else {"classes": classes})})
     samples = scan(data, task, exclude=exclude, order=classes, reading=how)
-    return Data(samples, origin_of(data), None if split is None else tuple(split), seed)
+    return Data(samples, origin_of(data), None if split is None else asked.split, None if seed is None else asked.seed)
 
 
 @dataclass(frozen=True, repr=False, init=False)

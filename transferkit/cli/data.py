@@ -27,6 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 SHEETS = (".png", ".jpg", ".jpeg")
 SIDE = 200  # pixels that are decoded at least, of what a terminal shows
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
+PAGE, PICTURE = b"<!doctype html>", (b"\x89PNG", b"\xff\xd8\xff")  # what is only looked at begins so
 
 
 @click.group(cls=CommandGroup, epilog="Example:  transferkit data check flowers/ --html check.html")
@@ -74,6 +75,8 @@ def check(
     from transferkit.data.audit.audit_page import audit_page
     from transferkit.files import write_text
 
+    _keep(html, PAGE)
+    _keep(write_exclusions)
     report = reporter(quiet, as_json)
     if run is None:
         audit = _audit(_required(source, suspects), headers_only, report, how)
@@ -138,6 +141,7 @@ def split(
     from transferkit.data.splitting.split import save_splits
     from transferkit.data.splitting.split import split as divide
 
+    _keep(output)
     samples = scan(source, **how).hashed()
     if keep_alike:
         samples = _grouped(samples, reporter(quiet, as_json))
@@ -166,6 +170,7 @@ def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: U
     from transferkit.data.summary_page import summary_page
     from transferkit.files import write_text
 
+    _keep(html, PAGE)
     samples = scan(source, **how)
     result = summarized(samples)
     if html is not None:
@@ -224,10 +229,30 @@ def preview(
     if output.suffix.lower() not in SHEETS:
         raise click.UsageError(f"--output {shown(output)}: a contact sheet is {' or '.join(SHEETS)}; name it so")
     samples = scan(source, **how)
+    _keep(output, *(() if _is_among(output, samples) else PICTURE))
     sheet = draw(samples, DecodeSettings(image_size), augment, pictures=pictures, views=views, seed=seed)
     with atomic_path(output) as temporary:
         sheet.save(temporary)
     _print({"output": str(output), "size": sheet.size} if as_json else f"{shown(output)}: {sheet.width}×{sheet.height}")
+
+
+def _keep(output: Path | None, *looked_at: bytes) -> None:
+    """Refuse to replace a file: it may be somebody's table, or hold decisions. What is only looked at is drawn again,
+    and known by its first bytes."""
+    if output is None or not output.is_file():
+        return
+    with output.open("rb") as file:
+        begins = file.read(len(PAGE)).lower()
+    if not begins.startswith(tuple(kind.lower() for kind in looked_at)):
+        raise ConfigError(f"{shown(output)} exists already; choose another name, or remove it")
+
+
+def _is_among(output: Path, samples: Samples) -> bool:
+    """Whether a file is one of the pictures themselves."""
+    if samples.root is None or not output.is_file():
+        return False
+    alike = (samples.root / path for path in samples.paths if path.endswith(output.name))
+    return any(path.resolve() == output.resolve() for path in alike)
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:

@@ -191,7 +191,9 @@ def _read(data: Data, request: Request) -> Samples:
     if isinstance(data, tuple):
         return scan_arrays(data, request.task, request.excluded, request.classes)
     if not isinstance(data, str | os.PathLike):
-        raise DataError(f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples")
+        raise DataError(_no_kind(data))
+    if not os.fspath(data):  # an unset variable of a shell; it is not the working directory that was meant
+        raise DataError("the path of the data is empty; give a folder, or a CSV with path and label")
     path = Path(data).expanduser()
     if not places.exists(path):
         raise DataError(_no_data(path))
@@ -229,6 +231,11 @@ def _narrow(samples: Samples, task: str | None, rule: Excluded) -> Samples:
         raise DataError(f"these samples are for {samples.task!r}, not {task!r}; scan the source again with task=")
     kept = [i for i, path in enumerate(samples.paths) if not rule(path, samples.label(i))]
     return samples if len(kept) == len(samples) else samples.select(np.array(kept, dtype=np.int64))
+
+
+def _no_kind(data: object) -> str:
+    saved = "; save it as a CSV with the columns path and label, and give its name" if hasattr(data, "to_csv") else ""
+    return f"{type(data).__name__} is no data; give a folder, a CSV, arrays as (x, y) or Samples{saved}"
 
 
 def _no_data(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from transferkit import terms
+from transferkit import tasks, terms
 from transferkit.data.samples import listed
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import CurveFit, DiagnosisRecord
@@ -61,7 +61,10 @@ def as_lines(found: RunDiagnosis) -> Iterator[str]:
         yield f"           - {shown(line)}"
     if fit:
         low, high = 100 * fit.gain_low, 100 * fit.gain_high
-        yield f"More data  twice the training pictures would bring {low:+.1f} to {high:+.1f} points (90 % range)"
+        simplest = terms.rival("linear_probe", found.task).phrase
+        score = terms.score(tasks.of(found.task).judged_by)
+        yield f"More data  twice the training pictures would bring {simplest}"
+        yield f"           {low:+.1f} to {high:+.1f} points of {score} (90 % range)"
     for name in found.beaten_by:
         rival = terms.rival(name, found.task).phrase
         yield f"Baseline   {rival} is better than this model, beyond chance: training lost against it"

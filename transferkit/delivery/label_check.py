@@ -35,8 +35,10 @@ def source_of(run: Path) -> tuple[str, ScanOptions]:
     manifest = Layout(run).complete()
     origin, settings = manifest.data.path, manifest.config
     if origin is None or not places.exists(Path(origin).expanduser()):
-        gone = "it was trained on arrays" if origin is None else f"its data {text.shown(origin)} is no longer there"
-        raise DataError(f"the data of run {run} cannot be read again: {gone}")
+        gone = f"its data {text.shown(origin or '')} is no longer there; put it back"
+        raise DataError(
+            f"the data of run {text.shown(run)} cannot be read again: {gone if origin else 'it was trained on arrays'}"
+        )
     task = tasks.named(settings.task)
     left_out = settings.exclude_file
     from_there = Path(manifest.working_directory) / str(left_out)

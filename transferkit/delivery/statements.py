@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from transferkit import tasks, terms
 from transferkit.console import figure, ordinal, plural
+from transferkit.data.samples import listed
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
 from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
@@ -125,6 +126,17 @@ def weakest(metrics: MetricsRecord) -> str | None:
     if clear:
         return f"{_found(rows, clear)}: found less often than the others, beyond chance"
     return f"no clear difference between classes; lowest here: {_found(rows, lowest)}"
+
+
+def unseen(metrics: MetricsRecord) -> str | None:
+    """Classes of which there is no test picture, if there are any (a split or groups that were given): no score counts
+    them."""
+    table = metrics.test.rows if "per_class" in metrics.test and metrics.test.n else []
+    names = [row.name for row in table if row.get("support") == 0]
+    if not names:
+        return None
+    each = "it is" if len(names) == 1 else "these are"
+    return f"no test picture shows {listed(names, WEAKEST)}: how well {each} recognised is not known"
 
 
 def _found(rows: list[tuple[str, int, int]], which: list[int]) -> str:

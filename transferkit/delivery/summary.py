@@ -126,6 +126,9 @@ def _problem(metrics: MetricsRecord) -> Lines:
     weak = statements.weakest(metrics)
     if weak:
         yield Line("Weakest", weak)
+    unseen = statements.unseen(metrics)
+    if unseen:
+        yield Line("Untested", unseen)
 
 
 def _next(steps: Sequence[tuple[str, str]]) -> Lines:

@@ -16,6 +16,7 @@ from transferkit.evaluation.rules import (
     leakage,
     learned_nothing,
     overfitting,
+    shift,
     too_high,
     too_little_data,
     too_low,
@@ -79,15 +80,16 @@ def _good(case: Case) -> list[str]:
     if case.val is None:
         return ["there are no validation scores to judge by"]
     if case.train is None:
-        return [f"validation {case.val:.3f}; no rule found anything amiss"]
+        return [f"validation {case.named} {case.val:.3f}; no rule found anything amiss"]
     noise = max(2 * case.noise, 0.005)
     where = "within noise" if abs(case.gap) <= noise else "a usual distance"
-    return [f"training {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]
+    return [f"training {case.named} {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]
 
 
 RULES: tuple[tuple[str, Callable[[Case], Symptom | None]], ...] = (
     # state, rule: the gravest first, for what comes later means little where an earlier one holds
     ("leakage suspected", leakage),
+    ("test unlike training", shift),
     ("learning rate too high", too_high),
     ("unstable", unstable),
     ("learning rate too low", too_low),

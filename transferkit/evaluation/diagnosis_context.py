@@ -62,7 +62,8 @@ class DiagnosisContext:
     """What a diagnosis looks at beside curves and scores; what is not known keeps its default.
 
     `phase` is the one whose weights were kept, `command` repeats the run, `conflicting_labels` counts pictures under
-    several labels, `learning_rate` is the head's, however it was found; `data` and `run` are what commands in
+    several labels, `unlike` is the share of test pictures further from training than validation ever is, where that is
+    no chance; `learning_rate` is the head's, however it was found; `data` and `run` are what commands in
     remedies are given (DATA and RUN stand there where they are None).
     """
 
@@ -79,6 +80,7 @@ class DiagnosisContext:
     learning_curve: CurveFit | None = None
     near_duplicates: Mapping[str, NearDuplicates] = field(default_factory=dict)
     doubtful_labels: DoubtfulLabels | None = None
+    unlike: float | None = None
     learning_rate: float | None = None
     data: str | None = None
     run: str | None = None

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from transferkit.console import figure
+from transferkit import terms
+from transferkit.console import figure, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.learning_curve import climbs
+from transferkit.evaluation.metrics_record import CurveFit
 from transferkit.evaluation.symptoms import (
     Case,
     Symptom,
@@ -47,16 +49,34 @@ def leakage(case: Case) -> Symptom | None:
             evidence.append(
                 f"{found.n} of {found.of} {split} pictures that were compared have a near-identical copy in training"
             )
-    if case.val is not None and case.test is not None:
-        spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
-        if case.val - case.test > max(0.05, 4 * spread):
-            evidence.append(f"validation {case.val:.3f} is far above test {case.test:.3f}")
+    if _far_above_test(case) and case.context.unlike is None:
+        evidence.append(f"validation {case.named} {case.val:.3f} is far above test {case.test:.3f}")
     if case.metrics.train and -case.gap > max(0.05, 4 * case.noise):
-        evidence.append(f"validation {case.val:.3f} is far above training {case.train:.3f}")
+        evidence.append(f"validation {case.named} {case.val:.3f} is far above training {case.train:.3f}")
     if not evidence:
         return None
     why = "pictures of one scene, patient or product belong in one split; name it in a group column"
     return Symptom(evidence, [case.look(why, "data check", "data")])
+
+
+def shift(case: Case) -> Symptom | None:
+    """Test is answered far worse than validation, and its pictures look unlike those of training."""
+    share = case.context.unlike
+    if share is None or not _far_above_test(case):
+        return None
+    evidence = (
+        f"validation {case.named} {case.val:.3f} is far above test {case.test:.3f}, and {share:.0%} of the test "
+        "pictures look less like those of training than 95 % of validation did"
+    )
+    why = "train on pictures of the kind that is to be answered; see what each split holds"
+    return Symptom([evidence], [case.look(why, "data summary", "data")])
+
+
+def _far_above_test(case: Case) -> bool:
+    if case.val is None or case.test is None:
+        return False
+    spread = math.hypot(standard_error(case, "val"), standard_error(case, "test"))
+    return case.val - case.test > max(0.05, 4 * spread)
 
 
 def too_high(case: Case) -> Symptom | None:
@@ -111,9 +131,10 @@ def label_noise(case: Case) -> Symptom | None:
     mistakes."""
     from scipy.stats import poisson
 
-    evidence, n = [], case.context.conflicting_labels
-    if n:
-        evidence.append(f"{n} pictures occur under more than one label")
+    evidence, looks, n = [], [], case.context.conflicting_labels
+    if n > DOUBTFUL * (case.context.n_train or 0):
+        evidence.append(f"{plural(n, 'picture')} {'occurs' if n == 1 else 'occur'} under more than one label")
+        looks.append(case.look("list the pictures that occur under several labels", "data check", "data"))
     labels = case.context.doubtful_labels
     if labels and labels.n >= 10 and labels.low > DOUBTFUL:
         evidence.append(
@@ -135,6 +156,7 @@ def label_noise(case: Case) -> Symptom | None:
     return Symptom(
         evidence,
         [
+            *looks,
             case.look("look at the most confident mistakes first", "report", "run"),
             case.look("list labels that are probably wrong", "data check --run", "run"),
             *softer,
@@ -152,6 +174,8 @@ def learned_nothing(case: Case) -> Symptom | None:
         return None
     if floor > 0.98:  # nothing is left to gain over such a majority
         return None
+    if case.context.unlike is not None and _far_above_test(case):  # it has learnt something, of other pictures
+        return None
     better = edge.gain > 0 and edge.p < LEVEL
     if better or edge.high > LITTLE * (1 - floor):
         return None
@@ -159,7 +183,7 @@ def learned_nothing(case: Case) -> Symptom | None:
     found = case.remedy("find a rate at which the loss falls", "--learning-rate auto")
     return Symptom(
         [
-            f"test {case.task.judged_by} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the "
+            f"test {case.named} {figure(case.test)}: {verdict} {case.task.ignorant} ({figure(floor)}); the "
             f"gain lies in {figure(edge.low, '+')} to {figure(edge.high, '+')}"
         ],
         [
@@ -179,8 +203,8 @@ def too_low(case: Case) -> Symptom | None:
     if probe is not None:
         # Steps of a fitting size need a few epochs for what logistic regression finds; these took many.
         evidence = (
-            f"{len(loss)} epochs brought training to {case.train:.3f} where the simplest classifier (linear probe) "
-            f"reaches {probe:.3f}"
+            f"{len(loss)} epochs brought training {case.named} to {case.train:.3f} where the simplest classifier "
+            f"(linear probe) reaches {probe:.3f}"
         )
     elif early > 0 and late >= 0.7 * early and loss[-1] >= 0.6 * loss[0]:
         evidence = f"after {len(loss)} epochs every step still lowers the loss nearly as much as at the start"
@@ -196,7 +220,8 @@ def overfitting(case: Case) -> Symptom | None:
     rose = turned_up(case)
     if rose is None and case.gap <= 0.15:
         return None
-    evidence = [f"training {case.train:.3f} against validation {case.val:.3f}, beyond noise (±{2 * case.noise:.3f})"]
+    noise = f"beyond noise (±{2 * case.noise:.3f})"
+    evidence = [f"training {case.named} {case.train:.3f} against validation {case.val:.3f}, {noise}"]
     return Symptom(evidence + ([rose] if rose else []), less_freedom(case))
 
 
@@ -207,15 +232,22 @@ def too_little_data(case: Case) -> Symptom | None:
     if n and n / classes < 30 and case.gap > max(0.05, 2 * case.noise):
         evidence.append(f"{n / classes:.0f} training pictures per class, and validation trails training")
     curve = case.context.learning_curve
-    if curve and climbs(curve):
+    if curve and climbs(curve) and not _beyond(case, curve):
         evidence.append(
-            f"twice the pictures would bring about {curve.gain:+.3f} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
+            f"twice the pictures would bring {terms.rival('linear_probe', case.context.task).phrase} about "
+            f"{curve.gain:+.3f} in {case.named} ({curve.gain_low:+.3f} to {curve.gain_high:+.3f})"
         )
     if not evidence:
         return None
     which = weakest(case)
     why = f"more pictures help most, first of {which}" if which else "more pictures help most"
     return Symptom(evidence, [case.look(why, "data summary", "data"), *more_views(case)])
+
+
+def _beyond(case: Case, curve: CurveFit) -> bool:
+    """Whether the model is better than the curve's classifier would be with twice the pictures: then that classifier
+    does not stand for it, and what it would gain says nothing of the model."""
+    return curve.doubled is not None and case.val is not None and case.val > curve.doubled.high
 
 
 def imbalance(case: Case) -> Symptom | None:
@@ -259,8 +291,8 @@ def underfitting(case: Case) -> Symptom | None:
     probe = probe_ahead(case)
     if probe is not None:
         evidence = [
-            f"the simplest classifier on the same network (linear probe) reaches {probe:.3f} on test, and this model "
-            f"{case.test:.3f}: beyond chance, in pairs on the same pictures"
+            f"the simplest classifier on the same network (linear probe) reaches {case.named} {probe:.3f} on test, and "
+            f"this model {case.test:.3f}: beyond chance, in pairs on the same pictures"
         ]
         longer = f"--epochs {min(10000, 3 * int(case.number('epochs', len(case.rows))))}"
         found = case.word("learning_rate") == "auto"
@@ -278,8 +310,8 @@ def underfitting(case: Case) -> Symptom | None:
     if case.train >= 0.8 or case.gap > max(0.05, 2 * case.noise):
         return None
     evidence = [
-        f"training {case.train:.3f} and validation {case.val:.3f} both leave room: no clear difference between them "
-        f"(±{2 * case.noise:.3f})"
+        f"training {case.named} {case.train:.3f} and validation {case.val:.3f} both leave room: no clear difference "
+        f"between them (±{2 * case.noise:.3f})"
     ]
     remedies = []
     if case.word("unfreeze", "none") == "none":

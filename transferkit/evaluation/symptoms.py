@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from transferkit import tasks
+from transferkit import tasks, terms
 from transferkit.data.samples import shown
 from transferkit.evaluation.diagnosis_context import DiagnosisContext, Judged
 from transferkit.evaluation.scores import Edge, ScoreRow, Scores
@@ -46,6 +46,11 @@ class Case(NamedTuple):
     def task(self) -> Task:
         """The run's task."""
         return tasks.of(self.context.task)
+
+    @property
+    def named(self) -> str:
+        """The score that rules go by, in words: it need not be the one that is shown first."""
+        return terms.score(self.task.judged_by)
 
     def word(self, name: str, default: str = "") -> str:
         """A setting of the run that is a word, under the name of its option with underscores."""

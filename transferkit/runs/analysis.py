@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import archives, compute
+from transferkit import archives, compute, tasks
 from transferkit.backbones.cut import cut, operations_of
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
@@ -18,7 +18,7 @@ from transferkit.errors import RunError
 from transferkit.evaluation import baselines, calibration, intervals
 from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn, few_threads
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
-from transferkit.evaluation.drift import Typical, typical
+from transferkit.evaluation.drift import Typical, drift, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
@@ -205,16 +205,36 @@ def diagnosis_context(
         phase=chosen,
         command=command,
         duplicates_across_splits=shared(samples, context.splits),
+        conflicting_labels=contradicted(samples),
         learning_curve=metrics.learning_curve.fit if metrics.learning_curve else None,
         near_duplicates={
             name: copies(fit.x, part.x, context.settings.seed) for name, part in features.items() if name != "train"
         },
         doubtful_labels=doubtful_labels(fit, samples, train, context.settings.seed) if judged else None,
+        unlike=unlike(metrics, features, context.settings.seed),
         confident_errors=confident,
         data=context.origin,
         run=str(context.layout.folder),
         learning_rate=learning_rate,
     )
+
+
+def unlike(metrics: MetricsRecord, features: dict[str, Split], seed: int) -> float | None:
+    """The share of test pictures that look unlike those of training, where that is more than chance. Looked at only
+    where they are answered worse than validation.
+
+    Args:
+        metrics: with the scores of both.
+        features: vectors of train, val and test.
+        seed: of what stands for the training pictures.
+    """
+    key = tasks.of(metrics.task).judged_by
+    known, new = None if metrics.val is None else metrics.val.value(key), metrics.test.value(key)
+    if "test" not in features or known is None or new is None or new >= known or features["train"].x.shape[1] > WIDEST:
+        return None
+    reference = typical(features["train"].x, features["val"].x, seed)
+    found = None if reference is None else drift(reference, features["test"].x)
+    return found.share if found is not None and found.far else None
 
 
 def copies(train: np.ndarray, others: np.ndarray, seed: int) -> NearDuplicates:
@@ -260,6 +280,21 @@ def shared(samples: Samples, splits: Splits) -> int:
     for sha256, part in zip(samples.sha256, splits.assignment, strict=True):
         parts.setdefault(sha256, set()).add(part)
     return sum(len(found) > 1 for found in parts.values())
+
+
+def contradicted(samples: Samples) -> int:
+    """Pictures that occur under more than one label; numbers may well be measured twice.
+
+    Args:
+        samples: all pictures, hashed.
+    """
+    if samples.kind.numbers:
+        return 0
+    labels: dict[str, set[bytes]] = {}
+    assert samples.sha256 is not None
+    for sha256, target in zip(samples.sha256, samples.targets, strict=True):
+        labels.setdefault(sha256, set()).add(target.tobytes())
+    return sum(len(found) > 1 for found in labels.values())
 
 
 # ---------------------------------------------------------------------------------------------- drift

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.backbones import freeze
 from transferkit.config import Settings
 from transferkit.console import duration, figure
@@ -18,7 +19,7 @@ from transferkit.data.splitting.split import Splits
 from transferkit.evaluation import baselines
 from transferkit.evaluation.baselines import Split
 from transferkit.evaluation.learning_curve import climbs
-from transferkit.evaluation.metrics_record import CurveFit
+from transferkit.evaluation.metrics_record import LearningCurve
 from transferkit.features.row_blocks import at, held, narrow
 from transferkit.runs import analysis
 from transferkit.runs.finetune import Job
@@ -52,12 +53,13 @@ def plan(job: Job, splits: Splits, left: float) -> TailPlan:
         What is unfrozen, for how long, and why.
     """
     work = job.work(splits)
-    policy, fit = freeze.top_policy(work.backbone.row), _curve(work)
-    if policy is None or fit is None:
+    policy, curve = freeze.top_policy(work.backbone.row), _curve(work)
+    fit = None if curve is None else curve.fit
+    if policy is None or curve is None or fit is None:
         why = "there are too few pictures for a learning curve" if policy else "the network has no weights to train"
         return TailPlan("none", 0.0, f"no layers were trained: {why}")
     gain, low, high = (figure(value, "+") for value in (fit.gain, fit.gain_low, fit.gain_high))
-    doubled = f"twice the pictures: {gain}, {low} to {high}"
+    doubled = f"twice the pictures: {terms.score(curve.metric)} of the linear probe {gain}, {low} to {high}"
     if climbs(fit):
         return TailPlan("none", 0.0, f"no layers were trained: the learning curve still climbs ({doubled})")
     flat = f"the learning curve does not clearly climb ({doubled})"
@@ -80,7 +82,7 @@ def unfrozen(settings: Settings, policy: str, seconds: float) -> Settings:
     return Settings(**{**given, "unfreeze": policy, "budget": seconds})
 
 
-def _curve(work: Recipe) -> CurveFit | None:
+def _curve(work: Recipe) -> LearningCurve | None:
     """Of a linear probe on the last layer, judged on validation; the test split has no part in it."""
     rows, problem = tapped_rows(work), work.problem
     start, stop = rows.taps.sets()["last"]
@@ -93,8 +95,7 @@ def _curve(work: Recipe) -> CurveFit | None:
 
     train, val = part(problem.train), part(problem.val)
     task, classes = problem.samples.task, list(problem.samples.classes)
-    found = analysis.curve(train, val, baselines.probe(train, val, task, classes), task, classes, work.settings.seed)
-    return None if found is None else found.fit
+    return analysis.curve(train, val, baselines.probe(train, val, task, classes), task, classes, work.settings.seed)
 
 
 def _needed(job: Job, splits: Splits, policy: str) -> float:

@@ -247,6 +247,42 @@ def test_a_column_that_may_group_pictures_is_said(corpus: Corpus, tmp_path: Path
     assert len(set(read(source, group_column="patient_id").group)) == 30
     source.write_text(source.read_text().replace("image,label", "image,diagnosis"))
     assert read(source).classes == forms.CLASSES  # a patient's number is no class
+    source.write_text(source.read_text().replace("image,diagnosis", "path,label"))
+    assert any("--group-column patient_id" in note for note in read(source).notes)
+
+
+def test_classes_beside_a_path_are_found_whatever_their_column_is_called(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    rows = [(f"{name}.png", label, i) for i, (name, label, _) in enumerate(corpus)]
+    for column in ("class", "species"):
+        source = forms.write_rows(tmp_path / "a.csv", ["path", column], (row[:2] for row in rows))
+        found = read(source)
+        assert (found.task, found.classes) == ("classify", forms.CLASSES)
+        assert any(column in said for said in found.reader["said"])
+    source = forms.write_rows(tmp_path / "a.csv", ["path", "species", "note"], (row for row in rows))
+    assert "say which with --label-column" in refusal(source)
+
+
+def test_a_table_whose_first_line_is_a_row_is_refused(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    for end in (".png", ""):
+        rows = [(f"{name}{end}", label) for name, label, _ in corpus]
+        source = forms.write_rows(tmp_path / "a.csv", list(rows[0]), iter(rows[1:]))
+        assert "its first line should name the columns" in refusal(source)
+
+
+def test_decimal_commas_are_refused_with_the_remedy(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    rows = ((f"{name}.png", f"{i},5") for i, (name, _, _) in enumerate(corpus))
+    source = forms.write_rows(tmp_path / "a.csv", ["path", "weight"], rows, ";")
+    with pytest.raises(DataError, match=r"120 rows hold no number; write 1\.5 for 1,5"):
+        scan(source, "regress")
+
+
+def test_a_column_without_a_name_is_not_named_as_unused(corpus: Corpus, tmp_path: Path) -> None:
+    forms.flat(corpus, tmp_path)
+    rows = ((i, f"{name}.png", label) for i, (name, label, _) in enumerate(corpus))
+    assert not read(forms.write_rows(tmp_path / "a.csv", ["", "path", "label"], rows)).notes
 
 
 def test_damaged_tables_of_other_kinds_say_so(corpus: Corpus, tmp_path: Path) -> None:

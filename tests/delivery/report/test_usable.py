@@ -31,6 +31,13 @@ def test_yes_says_what_one_must_live_with():
     assert "of 100 new pictures like these, expect 7 to 15 wrong answers" in text
 
 
+def test_a_class_that_was_not_tested_is_named_before_all_else():
+    rows = [{"class": "a", "recall": 0.9, "support": 200}, *({"class": name, "support": 0} for name in "bc")]
+    state, text = said(test={**TEST, "accuracy_ci95": [0.5, 0.9], "per_class": rows})
+    assert state == "yes"
+    assert text.endswith("No test picture shows b, c: how well these are recognised is not known.")
+
+
 @pytest.mark.parametrize("edge", [UNCLEAR, AHEAD])
 def test_a_model_that_does_not_beat_guessing_is_not_fit_for_use(edge):
     state, text = said(baselines={"majority": against(edge, 0.89)})

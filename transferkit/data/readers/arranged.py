@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transferkit.data.readers import grids
 from transferkit.data.readers.cells import in_cell, names_in, number
-from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, filled, mapped
+from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, filled, hold_words, mapped, together
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.request import Reading
@@ -47,12 +47,15 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         DataError: no column leads to pictures, or several do; or none is the label.
         ConfigError: an option has no effect on this table.
     """
-    usual = "path" in table.columns and ("label" in table.columns or not reading)
+    rows = [row for _, row in table.rows[:LOOKED_AT]]
+    usual = "path" in table.columns and ("label" in table.columns or not hold_words(table.targets, rows))
     if not usual or reading:
         finder = Finder(root)
-        found = mapped(table.path, table.columns, [row for _, row in table.rows[:LOOKED_AT]], reading, finder)
+        found = mapped(table.path, table.columns, rows, reading, finder)
         table.mapping = found.record()
         _move(table, found, finder)
+    elif "group" not in table.columns:
+        table.notes += together([c for c in table.columns if c != "path"])
     if table.targets == ["label"]:
         _label_cells(table, reading)
     elif reading.label_delimiter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
@@ -75,7 +76,7 @@ def scan_arrays(
 def _pictures(x: Any) -> list[Pixels]:
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise DataError("x has masked pixels, which cannot be left out of a picture; give x.filled(255) or the like")
-    if isinstance(x, np.ndarray) and x.dtype != object:
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "OU":
         if x.dtype != np.uint8:
             low, high = (x.min(), x.max()) if x.size and x.dtype.kind in "fiu" else ("?", "?")
             raise DataError(
@@ -87,6 +88,11 @@ def _pictures(x: Any) -> list[Pixels]:
     given = list(x)
     if not given:
         raise DataError("x is empty; give at least two pictures")
+    if isinstance(given[0], str | os.PathLike):
+        raise DataError(
+            f"x holds names of files ({listed(given, 2)}), not pictures; write them and their labels into a CSV with "
+            "the columns path and label, and give its name"
+        )
     problems = [f"array[{i}] is {why}" for i, picture in enumerate(given) if (why := _odd_pillow(picture))]
     raise_problems(DataError, problems[:10])
     pictures = [np.asarray(picture) for picture in given]

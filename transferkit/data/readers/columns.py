@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.data.containers.bucket import is_address
+from transferkit.data.readers.cells import number
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.request import Reading
@@ -84,12 +85,32 @@ def mapped(path: Path, columns: Sequence[str], rows: Sequence[Cells], reading: R
         found.split = _split(columns, rows, found)
     found.labels = reading.label_column or _labels(name, columns, rows, found)
     if not found.group:
-        also = [c for c in columns if _GROUPS.fullmatch(c) and c not in (found.image, *found.labels)]
-        found.said += [
-            f"column '{shown(c)}' may say what belongs together: --group-column {shown(c)} keeps it in one split"
-            for c in also[:1]
-        ]
+        found.said += together([c for c in columns if c not in (found.image, *found.labels)])
     return found
+
+
+def hold_words(columns: Sequence[str], rows: Sequence[Cells]) -> bool:
+    """Whether one of the columns holds words alone: by itself it is no target, but may name the classes.
+
+    Args:
+        columns: those that may be targets.
+        rows: the first ones of the table; empty cells are passed over.
+    """
+    cells = ([row[column] for row in rows if row[column].strip()] for column in columns)
+    return any(found and all(number(cell) is None for cell in found) for found in cells)
+
+
+def together(columns: Sequence[str]) -> list[str]:
+    """What is said of the first of these columns that is called as groups are; nothing where none is.
+
+    Args:
+        columns: names of those that are neither picture nor label.
+    """
+    found = [c for c in columns if _GROUPS.fullmatch(c)]
+    return [
+        f"column '{shown(c)}' may say what belongs together: --group-column {shown(c)} keeps it in one split"
+        for c in found[:1]
+    ]
 
 
 def _say_image(
@@ -132,6 +153,12 @@ def _say_image(
             raise DataError(_ambiguous(path, ways))
         plain = re.fullmatch(r"\{(.+)\}", ways[0])
         found.image, found.template = (plain[1], "") if plain else (_fields(ways[0])[0], ways[0])
+        first = filled(found.template, {c: c for c in columns}) if found.template else found.image
+        if found.image.lower() not in _IMAGES and finder.find(first):  # it would be lost, taken for names
+            raise DataError(
+                f"{shown(path)}: its first line should name the columns, but it holds a picture ({shown(first)}); put "
+                "a line such as `path,label` above it"
+            )
         found.said.append(f"pictures: column '{shown(found.image)}'" + ("" if plain else f", as {shown(ways[0])}"))
 
 
@@ -226,7 +253,7 @@ def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Map
     if any(column.startswith("label_") for column in columns):
         return ()
     rest = [c for c in columns if c and c not in (found.image, found.split, found.group, *_named(found.template))]
-    if "path" in columns and found.image == "path" and not found.template:
+    if "path" in columns and found.image == "path" and not found.template and not hold_words(rest, rows):
         return ()  # every other column is a target
     named = [c for c in rest if c.lower() in _LABELS]
     # Whose picture it is, by a number of a patient, is no class of it.

@@ -174,7 +174,8 @@ def _checked(table: Table, wrong: Callable[[Table], Iterator[str]]) -> Table:
         table.bad("have no path", line, "")
     if without:
         table.rows = [(line, row) for line, row in table.rows if row["path"].strip()]
-    ignored = [c for c in table.columns if c not in _RESERVED and c not in table.targets]
+    # A column without a name is the number of the row, as pandas writes it.
+    ignored = [c for c in table.columns if c and c not in _RESERVED and c not in table.targets]
     if ignored:
         table.notes.append(f"columns not used: {listed(ignored)} (the targets are {listed(table.targets, 3)})")
     return table

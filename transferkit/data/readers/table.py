@@ -10,6 +10,7 @@ task="regress".
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -244,7 +245,9 @@ def _value_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDA
         wrong = [c for c, value in zip(columns, numbers, strict=True) if value is None]
         large = [c for c, value in zip(columns, numbers, strict=True) if value is not None and abs(value) > LARGEST]
         if wrong:
-            table.bad("hold no number", line, ", ".join(f"{c}={row[c]!r}" for c in wrong[:3]))
+            comma = any(re.fullmatch(r"[+-]?\d+,\d+", row[c].strip()) for c in wrong)
+            what = ", ".join(f"{c}={row[c]!r}" for c in wrong[:3])
+            table.bad("hold no number" + "; write 1.5 for 1,5" * comma, line, what)
         elif large:
             what = ", ".join(f"{c}={row[c]!r}" for c in large[:3])
             table.bad(f"hold a number beyond ±{LARGEST:.1e}, the most that float32 holds; use larger units", line, what)

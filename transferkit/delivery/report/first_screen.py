@@ -50,7 +50,8 @@ def _notes(metrics: MetricsRecord, key: str) -> list[str]:
     seen = statements.looks(metrics)
     if seen == "never used before":
         seen = None
-    notes = (statements.winner(metrics, key), statements.alike(metrics, key), seen, statements.calibrated(metrics))
+    first = (statements.winner(metrics, key), statements.unseen(metrics), statements.alike(metrics, key))
+    notes = (*first, seen, statements.calibrated(metrics))
     return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
 
 

@@ -113,7 +113,7 @@ def gain(metrics: MetricsRecord) -> str | None:
     simplest = terms.rival("linear_probe", metrics.task).phrase
     return (
         f"Each point is {simplest}, trained on a part of the training pictures. Twice the pictures "
-        f"would change its validation score by {low} to {high} points (90 % range)."
+        f"would change its {terms.score(curve.metric)} on validation by {low} to {high} points (90 % range)."
     )
 
 

@@ -106,7 +106,9 @@ def _off(test: Scores, unit: str) -> str | None:
 
 def _further(metrics: MetricsRecord) -> Iterator[str]:
     """What else bears on the use, the weightiest first."""
-    test = metrics.test
+    test, unseen = metrics.test, statements.unseen(metrics)
+    if unseen:
+        yield unseen[:1].upper() + unseen[1:] + "."
     if tasks.of(metrics.task).headline == "right":
         low, high = test.interval("accuracy") or (0, 0)
         yield from _declining(metrics)
