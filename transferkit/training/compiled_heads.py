@@ -91,8 +91,8 @@ class ReusableHead:
         """Stand in for the head of these layers, with an optimizer that has not taken a step."""
         for own, layer in zip(self._layers, layers[1:], strict=True):
             own.take(layer)
-        for variable in self.optimizer.variables:
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+        state = self.optimizer.variables
+        compute.assign(state, [np.zeros_like(value) for value in compute.values(state)])
         fresh = optimizer.numbers()
         for name in ADJUSTABLE:
             if name in fresh:
