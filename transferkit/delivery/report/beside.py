@@ -139,21 +139,26 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    import matplotlib.backends.backend_agg
-    import matplotlib.backends.backend_svg
-    import matplotlib.font_manager  # noqa: F401  # each takes long: before anything is asked
-
-    from transferkit.delivery.report import drawings  # noqa: F401
-    from transferkit.tuning import importance
-
-    if WEIGHS in sys.argv:
-        importance.learners()
+    _get_ready()
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         found = _weighed(**asked["weigh"]) if "weigh" in asked else _figures(line.decode())
         out.write(json.dumps(found).encode() + b"\n")
         out.flush()
     ending.at_once(0)
+
+
+def _get_ready() -> None:
+    """What takes long the first time is done before anything is asked: imports, fonts, a figure of each form."""
+    from transferkit.delivery.report import drawings  # noqa: F401
+    from transferkit.evaluation import plot_style
+    from transferkit.tuning import importance, search_figures
+
+    first = search_figures.over_time([0.0, 1.0], "accuracy", maximise=True)
+    plot_style.encode(first, "png")
+    plot_style.encode(first, "svg")
+    if WEIGHS in sys.argv:
+        importance.learners()
 
 
 def _weighed(space: Any, tried: Sequence[Tried], seed: int) -> Any:
