@@ -122,13 +122,21 @@ def values(variables: Iterable[Any]) -> Arrays:
 
 
 def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
-    """See `transferkit.compute.assign`."""
+    """See `transferkit.compute.assign`.
+
+    Args:
+        variables, content: as there.
+    """
     for variable, value in zip(variables, content, strict=True):
         variable.assign(value)
 
 
 def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """See `transferkit.compute.each`. Not compiled: JAX takes the operations one by one as fast."""
+    """See `transferkit.compute.each`. Not compiled, which might change the last digits.
+
+    Args:
+        loss, targets, outputs: as there.
+    """
     return np.asarray(loss(jnp.asarray(targets), jnp.asarray(outputs)))
 
 

@@ -190,7 +190,11 @@ def _read(variable: Any) -> Any:
 
 
 def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
-    """See `transferkit.compute.assign`."""
+    """See `transferkit.compute.assign`.
+
+    Args:
+        variables, content: as there.
+    """
     for variable, value in zip(variables, content, strict=True):
         own = variable.value
         as_it_is = own.dtype == getattr(value, "dtype", None) and own.shape == np.shape(value)
@@ -208,7 +212,11 @@ def _each(loss: LossFunction) -> Callable[..., Any]:
 
 
 def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """See `transferkit.compute.each`."""
+    """See `transferkit.compute.each`.
+
+    Args:
+        loss, targets, outputs: as there.
+    """
     with _graph_options(False):
         found: np.ndarray = _each(loss)(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs)).numpy()
     return found

@@ -64,7 +64,11 @@ class Draughtsman:
             return None
 
     def weigh(self, space: Space, tried: Sequence[Tried], seed: int) -> Importance | None:
-        """What `tuning.importance.importance` gives, computed by the process; here where it fails."""
+        """What `tuning.importance.importance` gives, computed by the process; here where it fails.
+
+        Args:
+            space, tried, seed: as there.
+        """
         from transferkit.files import to_json
         from transferkit.tuning.importance import Importance, importance
 
@@ -117,8 +121,12 @@ def _drawn(answer: dict[str, Any]) -> dict[str, Drawn]:
 
 @contextmanager
 def draughtsman(foreign: Path | None, weighs: bool = False) -> Iterator[Draughtsman | None]:
-    """One for the time of a run, on pictures in the folder `foreign`; None where there is to be none. `weighs`: of a
-    search."""
+    """One for the time of a run; None where there is to be none.
+
+    Args:
+        foreign: the folder of its pictures.
+        weighs: whether it will be asked what settings mattered.
+    """
     if not importing.is_ours() or available_threads() < 2:
         yield None
         return
