@@ -155,6 +155,31 @@ def test_values_are_copies():
     np.testing.assert_array_equal(compute.values([variable])[0], 0)
 
 
+def test_what_was_assigned_stays_as_it_was_when_training_goes_on():
+    variable, given = keras.Variable(np.zeros(1 << 16, np.float32)), np.ones(1 << 16, np.float32)
+    compute.assign([variable], [given])
+    variable.assign_add(given)
+    assert (given == 1).all()
+    assert (compute.values([variable])[0] == 2).all()
+
+
+def test_values_of_any_shape_and_type_go_and_come_back_and_what_does_not_fit_is_refused():
+    variables = [
+        keras.Variable(np.float32(0.5)), keras.Variable(np.zeros((2, 3)), dtype="bfloat16"),
+        keras.random.SeedGenerator(1).state,
+    ]  # fmt: skip
+    found = compute.values(variables)
+    assert [(x.shape, x.dtype.name) for x in found] == [((), "float32"), ((2, 3), "bfloat16"), ((2,), "int64")]
+    compute.assign(variables, [x + x.dtype.type(1) for x in found])
+    assert all((new == old + 1).all() for new, old in zip(compute.values(variables), found, strict=True))
+    compute.assign(variables[1:2], [np.full((2, 3), 0.5, np.float64)])  # converted
+    assert (compute.values(variables[1:2])[0] == 0.5).all()
+    with pytest.raises(ValueError, match="shape"):
+        compute.assign(variables[1:2], [np.zeros(6, np.float32)])
+    with pytest.raises(ValueError, match="zip"):
+        compute.assign(variables, found[:1])
+
+
 def test_graph_options_stay_with_the_function_that_asked_for_them():
     import tensorflow as tf
 

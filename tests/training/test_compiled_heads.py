@@ -1,11 +1,15 @@
 """Trials that share a compiled trace come to what they would have come to alone."""
 
+import numpy as np
 import pytest
 
 from tests.marks import extended
-from tests.training.heads import same, trained
+from tests.training.heads import WIDTH, Rows, data, same, trained, trainer_of
+from transferkit import compute, heads
+from transferkit.config import Settings
 from transferkit.training import compiled_heads, optimizers
 from transferkit.training.compiled_heads import HeadPool
+from transferkit.training.phase import Phase
 
 TRIALS = {
     "as it comes": {},
@@ -63,6 +67,21 @@ def test_trials_differ_where_their_settings_do():
     pool = HeadPool()
     outcomes = [trained(pool, **settings)[1] for settings in TRIALS.values()]
     assert len({round(loss, 7) for loss in outcomes}) == len(TRIALS)
+
+
+def test_a_head_answers_through_the_trace_that_trained_it_until_its_weights_change(monkeypatch):
+    x, labels = data()
+    settings = Settings(backbone="mini", epochs=2, head_width=(8,))
+    body = heads.body(WIDTH, 3, heads.HeadSettings((8,), 0.3, 0.0, 0.0, "avg", 0), (x.mean(0), x.std(0)))
+    trainer = trainer_of(labels, settings, HeadPool())
+    trainer.train(Phase("head", "head only", 3e-3, 2), body, Rows(x))
+    traced, inner = [], compute.forward
+    monkeypatch.setattr(compute, "forward", lambda model: traced.append(model) or inner(model))
+    rows = np.arange(len(x))
+    for change in (0, 1):
+        compute.assign(body.weights, [value + change for value in compute.values(body.weights)])
+        np.testing.assert_array_equal(trainer.outputs(body, Rows(x), rows), inner(body)([x])[0])
+        assert traced == [body] * change
 
 
 def test_the_pool_keeps_the_most_recent_shapes():

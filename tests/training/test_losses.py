@@ -29,6 +29,14 @@ def test_losses_are_those_of_keras(name):
     np.testing.assert_allclose(np.asarray(ours(targets, LOGITS)), np.asarray(theirs(targets, LOGITS)), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", losses.FUNCTIONS)
+@pytest.mark.parametrize("rows", [1, 6])
+def test_validation_is_told_what_training_goes_by_to_the_last_digit(name, rows):
+    loss, targets, outputs = losses.FUNCTIONS[name], HOT[:rows], LOGITS[:rows]
+    expected = float(np.mean(np.asarray(loss(keras.ops.convert_to_tensor(targets), outputs))))
+    assert losses.mean_loss(loss, targets, outputs) == expected
+
+
 @pytest.mark.parametrize("loss", [losses.cross_entropy, losses.binary_cross_entropy])
 def test_no_logit_overflows(loss):
     extreme = np.array([[1e4, -1e4, 0, 0]], np.float32)

@@ -201,6 +201,7 @@ def tune(
     from transferkit.delivery.report.publish import drawn_when_scored, publish
     from transferkit.runs.intake import take_in
     from transferkit.tuning.entry import request
+    from transferkit.tuning.importance import importance
     from transferkit.tuning.tune import SearchJob
 
     reporter = reporter or Reporter(quiet)
@@ -221,11 +222,12 @@ def tune(
     layout = Layout(folder)
     with resumable(layout):
         intake = take_in(this.source, found.base, origin, reporter)
-        with draughtsman(intake.samples.root) as drawing:
+        with draughtsman(intake.samples.root, weighs=True) as drawing:
             job = SearchJob(
                 intake=intake, base=found.base, space=found.space, search=found.search, layout=layout, origin=origin,
                 command=found.command, reporter=reporter, offline=offline, cache=cache,
                 searched=None if drawing is None else drawing.searched,
+                weigh=importance if drawing is None else drawing.weigh,
                 scored=drawn_when_scored(layout, drawing),
             )  # fmt: skip
             job.run()

@@ -180,10 +180,8 @@ def release() -> None:
 
 def values(variables: Iterable[Any]) -> Arrays:
     """Copies of the values of Keras variables, on the host."""
-    from keras import ops
-
-    # A copy, since what the backend gives may be a view of the live buffer.
-    return [np.copy(ops.convert_to_numpy(variable)) for variable in variables]
+    found: Arrays = _engine().values(variables)
+    return found
 
 
 def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
@@ -196,5 +194,19 @@ def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
     Raises:
         ValueError: their numbers differ.
     """
-    for variable, value in zip(variables, content, strict=True):
-        variable.assign(value)
+    _engine().assign(variables, content)
+
+
+def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """A loss of each row, compiled once for all calls.
+
+    Args:
+        loss: targets [b, t] and outputs [b, t] → [b], written with keras.ops; one that stays, such as a module's.
+        targets: float32 [n, t].
+        outputs: float32 [n, t].
+
+    Returns:
+        [n].
+    """
+    found: np.ndarray = _engine().each(loss, targets, outputs)
+    return found

@@ -8,7 +8,7 @@ a whole process and splits every batch over all devices, where here the batch's 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -114,6 +114,30 @@ def input_gradient(model: Any) -> InputGradient:
 def hold(arrays: Sequence[np.ndarray]) -> list[Any]:
     """See `transferkit.compute.hold`."""
     return [jnp.asarray(x) for x in arrays]
+
+
+def values(variables: Iterable[Any]) -> Arrays:
+    """See `transferkit.compute.values`."""
+    return [np.array(variable.value) for variable in variables]
+
+
+def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
+    """See `transferkit.compute.assign`.
+
+    Args:
+        variables, content: as there.
+    """
+    for variable, value in zip(variables, content, strict=True):
+        variable.assign(value)
+
+
+def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """See `transferkit.compute.each`. Not compiled, which might change the last digits.
+
+    Args:
+        loss, targets, outputs: as there.
+    """
+    return np.asarray(loss(jnp.asarray(targets), jnp.asarray(outputs)))
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What Keras' and TensorFlow's own imports try: for figures, for notebooks, and to convert what others made. A second of
-# four, where all are installed.
+# What imports of Keras, TensorFlow and Keras Tuner try: for figures, for notebooks, and to convert what others made. A
+# second of four, where all are installed.
 OF_KERAS = ("IPython", "jax", "matplotlib", "pandas")
 
 

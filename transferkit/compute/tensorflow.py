@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,53 @@ def _held(x: np.ndarray) -> Any:
     own = space[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
     own[...] = x
     return tf.experimental.dlpack.from_dlpack(own.__dlpack__())
+
+
+def values(variables: Iterable[Any]) -> Arrays:
+    """See `transferkit.compute.values`."""
+    return [np.asarray(_read(variable)) for variable in variables]
+
+
+def _read(variable: Any) -> Any:
+    """A copy of a Keras variable's value: by the kernel alone, where one device holds it. In every epoch of a head all
+    are read and written several times, which by way of Keras takes longer than the steps."""
+    if replicas.count() > 1:
+        return np.copy(variable.numpy())
+    own = variable.value
+    return tf.raw_ops.ReadVariableOp(resource=own.handle, dtype=own.dtype).numpy()
+
+
+def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
+    """See `transferkit.compute.assign`.
+
+    Args:
+        variables, content: as there.
+    """
+    for variable, value in zip(variables, content, strict=True):
+        own = variable.value
+        as_it_is = own.dtype == getattr(value, "dtype", None) and own.shape == np.shape(value)
+        if as_it_is and replicas.count() == 1:
+            tf.raw_ops.AssignVariableOp(resource=own.handle, value=tf.convert_to_tensor(value))
+        else:
+            variable.assign(value)  # converts, or says what does not fit
+
+
+@cache
+def _each(loss: LossFunction) -> Callable[..., Any]:
+    signature = [tf.TensorSpec((None, None), tf.float32)] * 2
+    compiled: Callable[..., Any] = tf.function(loss, input_signature=signature, autograph=False)
+    return compiled
+
+
+def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """See `transferkit.compute.each`.
+
+    Args:
+        loss, targets, outputs: as there.
+    """
+    with _graph_options(False):
+        found: np.ndarray = _each(loss)(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs)).numpy()
+    return found
 
 
 def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] | None = None) -> Steps:

@@ -113,8 +113,9 @@ def encode(figure: Figure, kind: Literal["png", "svg"] = "png") -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         warnings.filterwarnings("ignore", "Matplotlib currently does not support .* natively")
         figure.savefig(buffer, format=kind, metadata=metadata)
-    # Laid out once: a second format of the same figure has its parts where the first had them.
-    figure.set_layout_engine("none")
+        # Laid out once: a second format of the same figure has its parts where the first had them. With "none" for None
+        # matplotlib would draw all of it once more, for a layout that does nothing.
+        figure.set_layout_engine(None)
     return buffer.getvalue()
 
 

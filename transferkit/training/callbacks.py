@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute, terms
+from transferkit.compute.keras_private import averages
 from transferkit.console import Advance, Reporter, duration, figure
 from transferkit.training import optimizers, schedules
 from transferkit.training.checkpoint import Checkpoint
@@ -120,7 +121,7 @@ class WeightAverage(Callback):
         """Swap the average in."""
         variables = loop.model.trainable_variables
         self._live = compute.values(variables)
-        optimizers.averaging(loop.optimizer).finalize_variable_values(variables)
+        compute.assign(variables, compute.values(averages(optimizers.averaging(loop.optimizer))))
 
     def on_epoch_end(self, loop: Loop) -> None:
         """Swap the live weights back in."""

@@ -89,15 +89,23 @@ class ReusableHead:
 
     def take(self, layers: list[Any], optimizer: OptimizerConfig) -> None:
         """Stand in for the head of these layers, with an optimizer that has not taken a step."""
+        self._place = layers[-1]
         for own, layer in zip(self._layers, layers[1:], strict=True):
             own.take(layer)
-        for variable in self.optimizer.variables:
-            variable.assign(np.zeros(variable.shape, variable.dtype))
+        state = self.optimizer.variables
+        compute.assign(state, [np.zeros_like(value) for value in compute.values(state)])
         fresh = optimizer.numbers()
         for name in ADJUSTABLE:
             if name in fresh:
                 getattr(self.optimizer, name).assign(fresh[name])
         self.optimizer.learning_rate = optimizer.learning_rate
+
+    def stands_for(self, head: keras.Model) -> bool:
+        """Whether it answers what `head` does: it has its place, and weights that are still the same."""
+        if head.layers[-1] is not self._place:
+            return False
+        own, others = (compute.values(model.trainable_variables) for model in (self.model, head))
+        return all(map(np.array_equal, own, others))
 
     def give(self, head: keras.Model) -> keras.Model:
         """Leave the weights with `head`, and where dropout's random numbers have got to; returns `head`."""

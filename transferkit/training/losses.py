@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from transferkit import tasks
+from transferkit import compute, tasks
 
 HUBER_DELTA = 1.0  # in standard deviations of the target
 
@@ -122,6 +122,4 @@ def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.
         targets: [n, t].
         outputs: [n, t].
     """
-    from keras import ops
-
-    return float(np.mean(ops.convert_to_numpy(loss(ops.convert_to_tensor(targets), ops.convert_to_tensor(outputs)))))
+    return float(np.mean(compute.each(loss, targets, outputs)))

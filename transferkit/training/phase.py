@@ -79,6 +79,7 @@ class Trainer:
         self.history: list[HistoryRow] = []
         self.phases: list[PhaseReport] = []
         self._forward_of: tuple[Any, compute.Forward] | None = None
+        self._stand_in: ReusableHead | None = None  # was trained last, in the place of a head
 
     def train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         """Train one phase. Where memory runs out the batch is halved and the phase begins again.
@@ -115,6 +116,7 @@ class Trainer:
             progress = loop.run()
         if reusable is not None:
             reusable.give(model)
+            self._stand_in = reusable
         assert progress.best is not None
         best = progress.best
         if phase.precision.how == "policy":
@@ -273,14 +275,20 @@ class Trainer:
         Returns:
             Logits float32 [n, t], in the order of `pictures`.
         """
-        # One trace a phase, not one an epoch.
-        if self._forward_of is None or self._forward_of[0] is not model:
-            self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
+        run = self._forward(model)
         resident = _resident(source)
         if resident is None:
-            return predict(self._forward_of[1], source, pictures)
+            return predict(run, source, pictures)
         parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
-        return np.concatenate([self._forward_of[1](resident.tensors, resident.rows(part, 0))[0] for part in parts])
+        return np.concatenate([run(resident.tensors, resident.rows(part, 0))[0] for part in parts])
+
+    def _forward(self, model: keras.Model) -> compute.Forward:
+        """One trace a phase, not one an epoch; and none for a head that another has just been trained for."""
+        if self._stand_in is not None and self._stand_in.stands_for(model):
+            return self._stand_in.forward
+        if self._forward_of is None or self._forward_of[0] is not model:
+            self._forward_of = (model, compute.halving(compute.forward(model), self.reporter.warn))
+        return self._forward_of[1]
 
 
 def _resident(source: Source) -> ResidentRows | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,12 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
     scored = [(values, float(score)) for values, score in trials if score is not None and np.isfinite(score)]
     if len(scored) < FEWEST or len({score for _, score in scored}) == 1:
         return None
-    from sklearn.metrics import r2_score
-    from sklearn.model_selection import KFold
-
+    known = learners()
     x, categorical = matrix(space, [values for values, _ in scored])
     y = np.array([score for _, score in scored])
     rng, drops, guesses = np.random.RandomState(seed), [], np.empty_like(y)
     # Two rounds of folds: one division of few trials is a matter of luck.
-    for fold, (train, held_out) in enumerate(_folds(KFold, len(y), seed)):
+    for fold, (train, held_out) in enumerate(_folds(known.KFold, len(y), seed)):
         forest = _forest(categorical, seed + fold).fit(x[train], y[train])
         guesses[held_out], mattered = _permuted(forest, x[held_out], y[held_out], rng)
         drops.append(mattered)
@@ -85,7 +84,7 @@ def importance(space: Space, trials: Sequence[Tried], seed: int = 0) -> Importan
     return Importance(
         {space.names[i]: float(share[i]) for i in order},
         {space.names[i]: float(deviation[i]) for i in order},
-        float(r2_score(y, guesses)),
+        float(known.r2_score(y, guesses)),
         len(scored),
     )
 
@@ -116,17 +115,28 @@ def _folds(kind: Any, count: int, seed: int) -> list[tuple[Any, Any]]:
     ]
 
 
-def _forest(categorical: list[int], seed: int) -> Any:
+def learners() -> SimpleNamespace:
+    """What is taken of scikit-learn. Its import takes a second: who will be asked for `importance` later calls this."""
     from sklearn.compose import ColumnTransformer
     from sklearn.ensemble import RandomForestRegressor
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import KFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
 
+    return SimpleNamespace(
+        ColumnTransformer=ColumnTransformer, RandomForestRegressor=RandomForestRegressor, r2_score=r2_score,
+        KFold=KFold, make_pipeline=make_pipeline, OneHotEncoder=OneHotEncoder,
+    )  # fmt: skip
+
+
+def _forest(categorical: list[int], seed: int) -> Any:
+    known = learners()
     # Inside the pipeline, so that all columns of one setting are permuted together.
-    encoder = ColumnTransformer(
-        [("choice", OneHotEncoder(handle_unknown="ignore"), categorical)], remainder="passthrough"
+    encoder = known.ColumnTransformer(
+        [("choice", known.OneHotEncoder(handle_unknown="ignore"), categorical)], remainder="passthrough"
     )
-    return make_pipeline(encoder, RandomForestRegressor(TREES, min_samples_leaf=2, random_state=seed))
+    return known.make_pipeline(encoder, known.RandomForestRegressor(TREES, min_samples_leaf=2, random_state=seed))
 
 
 def matrix(space: Space, trials: Sequence[Mapping[str, Any]]) -> tuple[Array, list[int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import gallery, search_results, verdict
 from transferkit.tuning import search_settings as how
 from transferkit.tuning.executors.local import TrialEngine, engine
-from transferkit.tuning.importance import Importance, importance
+from transferkit.tuning.importance import Importance, Tried, importance
 from transferkit.tuning.journalled import JournalledJob
 from transferkit.tuning.oracles.oracle import Oracle
 from transferkit.tuning.records import Pair, TrialLimits, TrialPlan, TrialTask
@@ -54,6 +54,7 @@ class SearchJob(JournalledJob):
     space: Space
     search: SearchSettings
     searched: Callable[[JsonObject], None] | None = None  # is told what the figures of the search show
+    weigh: Callable[[Space, Sequence[Tried], int], Importance | None] = importance  # who says what settings mattered
     scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
     shipped: keras.Model | None = field(init=False, default=None)  # as the winner's run loaded it from its file
 
@@ -87,7 +88,7 @@ class SearchJob(JournalledJob):
     def _weigh(self, searched: Search) -> Importance | None:
         """How much each setting mattered; who draws the figures of the search is told."""
         tried = [(t.proposal.values, t.outcome.score) for t in searched.longest()]
-        found = importance(self.space, tried, self.base.seed)
+        found = self.weigh(self.space, tried, self.base.seed)
         if self.searched is not None:
             mattered = search_results.recorded(found)
             with suppress(RunError):  # of what is wrong with the journal others tell

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.runs.sealing import reseal
@@ -23,6 +24,8 @@ from transferkit.delivery.report.publish import figures_content, publish, report
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
+from transferkit.tuning.importance import importance
+from transferkit.tuning.search_space.space import parse_search
 
 LITTLE = ReportContent(
     metrics=MetricsRecord.read({
@@ -49,6 +52,29 @@ def test_another_process_draws_the_same(tmp_path: Path) -> None:
     for name, one in found.items():
         assert (one.png(), one.alt, one.wide) == (expected[name].png(), expected[name].alt, expected[name].wide)
         assert one.addresses() == expected[name].addresses()
+
+
+def test_another_process_says_what_settings_mattered_as_this_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = parse_search(["learning_rate=1e-4:1e-1:log", "pooling=avg,max", "head_width=64,256x128"])
+    rng = np.random.default_rng(0)
+    tried = [
+        ({"learning_rate": rate, "pooling": kind, "head_width": width}, rate if kind == "avg" else None)
+        for rate in 10 ** rng.uniform(-4, -1, 8)
+        for kind, width in (("avg", [64]), ("avg", (256, 128)), ("max", [64]))
+    ]
+    expected, few = importance(space, tried, 3), tried[:3]
+    drawing = Draughtsman(tmp_path, weighs=True)
+    try:
+        with monkeypatch.context() as patch:  # a failure there is made up for here, which would tell nothing
+            patch.setattr("transferkit.tuning.importance.importance", None)
+            assert drawing.weigh(space, tried, 3) == expected
+            assert drawing.weigh(space, few, 3) is None
+        drawing._process.kill()
+        assert drawing.weigh(space, tried, 4) == importance(space, tried, 4), "by this process"
+    finally:
+        drawing.close()
 
 
 def test_what_the_figures_show_is_known_before_the_run_is_done(digits_run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 from uuid import uuid4
 
@@ -64,7 +65,7 @@ class AugmentationRanges:
         if problems:
             raise ConfigError("augmentation: " + "; ".join(problems))
 
-    @property
+    @cached_property  # asked for every picture
     def is_none(self) -> bool:
         """True where every view would be the clean picture."""
         return all(getattr(self, f.name) == f.default for f in fields(self) if f.name not in ("name", "plugin"))

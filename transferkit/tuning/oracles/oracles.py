@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from keras_tuner import Objective
-from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
-
+from transferkit import importing
+from transferkit.compute.optional import OF_KERAS, absent
 from transferkit.files import digest
 from transferkit.tuning.oracles import acquisition
 from transferkit.tuning.oracles.brackets import FACTOR
 from transferkit.tuning.search_space.dimensions import Values
 from transferkit.tuning.search_space.space import Space
+
+with absent(*(OF_KERAS if importing.is_ours() else ())):  # IPython above all, by which it asks for a notebook
+    from keras_tuner import Objective
+    from keras_tuner.oracles import BayesianOptimizationOracle, HyperbandOracle, RandomSearchOracle
 
 ENUMERABLE = 100_000  # combinations up to which what is left of a space is listed
 GOAL = "score"
