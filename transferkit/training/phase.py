@@ -279,8 +279,8 @@ class Trainer:
         resident = _resident(source)
         if resident is None:
             return predict(self._forward_of[1], source, pictures)
-        parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
-        return np.concatenate([self._forward_of[1](resident.tensors, resident.rows(part, 0))[0] for part in parts])
+        parts = np.array_split(pictures, -(-len(pictures) // min(OUTPUTS_AT_ONCE, resident.most)))
+        return np.concatenate([self._forward_of[1](*resident.taken(resident.rows(part, 0)))[0] for part in parts])
 
 
 def _resident(source: Source) -> ResidentRows | None:
