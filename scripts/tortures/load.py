@@ -21,11 +21,16 @@ FIXED = (
     "`data summary` printed a line for each class, off the screen",
     "wrong labels, near-copies and neighbours were looked for by comparing all pictures with all",
     "all pictures voted in the candidate that goes by similar ones: most of the time of a choice from 100,000",
+    "vectors, projected vectors and candidates' answers took memory up to a quarter of the machine's",
+    "the probe that a model is compared with held several tables of training pictures times classes",
+    "vectors of all depths were held to the end of a run, where those of the last layer are asked for",
 )  # fmt: skip
 OPEN = (
-    "the classifier chosen by cross-validation holds every candidate's answers, pictures times classes times settings: "
-    "where they would take more than a quarter of the memory, a head is trained instead, and the run says so; up to "
-    "there it takes what it needs, and `best` is not bounded so",
+    "the answers of all candidates are pictures times classes times settings: beyond 256 MB they lie on disk, and "
+    "where they would be more than a quarter of the memory a head is trained instead, and the run says so; `best` is "
+    "not bounded so",
+    "answers to validation and test pictures are whole tables: 8 kB a picture in 1,000 classes, a few of them at once; "
+    "and the simpler classifiers take the vectors of all training pictures, twice",
     "the search for look-alikes of `data check` is exact, and compares all pictures with all (18 s for 100,000): of a "
     "million it would take half an hour",
 )  # fmt: skip

@@ -96,7 +96,9 @@ def find_label_issues(
     wanted = kind.columns(targets, classes).astype(np.float64)
     fold = _folds(wanted.argmax(1)[:, None] if kind.exclusive else wanted, groups, seed)
     scaled = _standardised(features)
-    p = (_ridge(scaled, wanted, fold, kind, seed) + _neighbours(scaled, wanted, fold)) / 2
+    p = _ridge(scaled, wanted, fold, kind, seed)  # in place from here on: of many classes tables are large
+    p += _neighbours(scaled, wanted, fold)
+    p /= 2
     return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
 
 
@@ -159,7 +161,7 @@ def _single(p: Floats, wanted: Floats) -> LabelIssues:
     threshold = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
     others = np.where(own, -1.0, p)
     likely = ((others >= threshold) & (others > confidence[:, None])).any(1)
-    first, second = np.sort(p, axis=1)[:, ::-1].T[:2] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
+    first, second = np.partition(p, (-2, -1), axis=1)[:, -2:].T[::-1] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
     sureness = np.log(first + 1e-9) - np.log(second + 1e-9)
     wrong = wrong_share(p.argmax(1) != wanted.argmax(1), sureness, 1 - float(wanted.mean(0).max()))
     return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
@@ -213,6 +215,7 @@ def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int6
             rest, goal = gram - part.T @ part, moment - part.T @ (wanted[here] - centre)
             answers[here] = part @ np.linalg.solve(rest + penalty * np.eye(len(rest)), goal) + centre
         found = _probabilities(answers, task)
+        del answers
         surprise = _surprise(found, wanted, task)
         if surprise < least or not best.size:
             best, least = found, surprise
@@ -234,18 +237,26 @@ def _kernel(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Flo
 
 
 def _probabilities(z: Floats, task: Task) -> Floats:
+    """Of classes, in place."""
     if not task.exclusive:
         return np.asarray(1 / (1 + np.exp(-2 * SHARPNESS * (z - 0.5))))
-    e = np.exp(SHARPNESS * (z - z.max(1, keepdims=True)))
-    return np.asarray(e / e.sum(1, keepdims=True))
+    z -= z.max(1, keepdims=True)
+    z *= SHARPNESS
+    np.exp(z, out=z)
+    z /= z.sum(1, keepdims=True)
+    return z
 
 
 def _surprise(p: Floats, wanted: Floats, task: Task) -> float:
     """Negative log-likelihood; clipped, for labels that are wrong are expected here."""
-    loss = wanted * np.log(np.maximum(p, 1e-3))
-    if not task.exclusive:
-        loss = loss + (1 - wanted) * np.log(np.maximum(1 - p, 1e-3))
-    return float(-loss.mean())
+    total = 0.0
+    for start in range(0, len(p), _ROWS):
+        some, true = p[start : start + _ROWS], wanted[start : start + _ROWS]
+        loss = true * np.log(np.maximum(some, 1e-3))
+        if not task.exclusive:
+            loss = loss + (1 - true) * np.log(np.maximum(1 - some, 1e-3))
+        total -= float(loss.sum())
+    return total / p.size
 
 
 def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64]) -> Floats:
