@@ -27,6 +27,7 @@ from transferkit.errors import DataError
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.uint8]  # 0/1 [N, C]: which labels each picture has
 FOLDS = 10
 LANDMARKS = 1000  # of the kernel (Nyström): cost grows with the number of pictures, not with its square
 WIDTH = 0.5  # of the kernel, per standardised feature
@@ -93,10 +94,10 @@ def find_label_issues(
         raise DataError("labels are ranked for classes; for numbers, look at the largest errors in predictions.csv")
     if len(features) < 2 * FOLDS:
         raise DataError(f"{len(features)} pictures are too few to judge labels by; it takes {2 * FOLDS}")
-    wanted = kind.columns(targets, classes).astype(np.float64)
+    wanted = kind.columns(targets, classes).astype(np.uint8)  # of many classes tables are large
     fold = _folds(wanted.argmax(1)[:, None] if kind.exclusive else wanted, groups, seed)
     scaled = _standardised(features)
-    p = _ridge(scaled, wanted, fold, kind, seed)  # in place from here on: of many classes tables are large
+    p = _ridge(scaled, wanted, fold, kind, seed)
     p += _neighbours(scaled, wanted, fold)
     p /= 2
     return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
@@ -154,7 +155,7 @@ def _explained(found: LabelIssues) -> LabelIssues:
     return replace(found, likely=likely)
 
 
-def _single(p: Floats, wanted: Floats) -> LabelIssues:
+def _single(p: Floats, wanted: Marks) -> LabelIssues:
     own = wanted > 0
     confidence = p[own]
     # The threshold of a class: the mean confidence in it of the pictures that carry it (equation 2 of the paper).
@@ -167,7 +168,7 @@ def _single(p: Floats, wanted: Floats) -> LabelIssues:
     return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
 
 
-def _multiple(p: Floats, wanted: Floats) -> LabelIssues:
+def _multiple(p: Floats, wanted: Marks) -> LabelIssues:
     """Each label is a question of its own; a picture is as doubtful as its most doubtful label."""
     agrees = np.where(wanted > 0, p, 1 - p)
     on = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
@@ -200,7 +201,7 @@ def _standardised(features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]
     return np.asarray((x - x.mean(0)) / np.where(scale > 1e-8, scale, 1.0), np.float32)
 
 
-def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
+def _ridge(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
     """Out-of-fold probabilities of kernel ridge regression; the penalty is that of the best likelihood."""
     mapped = _kernel_features(x, seed)
     centre = wanted.mean(0)
@@ -247,7 +248,7 @@ def _probabilities(z: Floats, task: Task) -> Floats:
     return z
 
 
-def _surprise(p: Floats, wanted: Floats, task: Task) -> float:
+def _surprise(p: Floats, wanted: Marks, task: Task) -> float:
     """Negative log-likelihood; clipped, for labels that are wrong are expected here."""
     total = 0.0
     for start in range(0, len(p), _ROWS):
@@ -259,10 +260,10 @@ def _surprise(p: Floats, wanted: Floats, task: Task) -> float:
     return total / p.size
 
 
-def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+def _neighbours(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64]) -> Floats:
     """Share of each class among the nearest pictures (cosine) of the other folds, near ones counting more."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    p = np.zeros_like(wanted)
+    p = np.zeros(wanted.shape)
     step = min(_ROWS, max(1, _CELLS // len(x)))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
@@ -270,5 +271,5 @@ def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np
         similar[fold[rows][:, None] == fold] = -2  # not of its own fold
         near = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         weight = 1 / np.maximum(1 - np.take_along_axis(similar, near, axis=1), 1e-3)
-        p[rows] = (weight[..., None] * wanted[near]).sum(1) / weight.sum(1, keepdims=True)
+        p[rows] = (weight[..., None] * wanted[near].astype(np.float64)).sum(1) / weight.sum(1, keepdims=True)
     return p
