@@ -24,6 +24,8 @@ FIXED = (
     "vectors, projected vectors and candidates' answers took memory up to a quarter of the machine's",
     "the probe that a model is compared with held several tables of training pictures times classes",
     "vectors of all depths were held to the end of a run, where those of the last layer are asked for",
+    "the 182 MB that this page told of `data summary`, `data split` and `summary` were the test's own: a process "
+    "begins with the peak of the one that starts it",
 )  # fmt: skip
 OPEN = (
     "the answers of all candidates are pictures times classes times settings: beyond 256 MB they lie on disk, and "
@@ -108,4 +110,6 @@ def _measured(session: Session, words: tuple[object, ...]) -> tuple[Said, float]
         end(process)
         return Said(None, b"", err.read_bytes(), seconds), 0.0
     process.returncode = os.waitstatus_to_exitcode(status)
-    return Said(process.returncode, out.read_bytes()[:100_000], err.read_bytes(), seconds), usage.ru_maxrss / 1024
+    with open(out, "rb") as file:  # never all of it: what this process has held counts as held by those it starts
+        said = file.read(100_000)
+    return Said(process.returncode, said, err.read_bytes(), seconds), usage.ru_maxrss / 1024
