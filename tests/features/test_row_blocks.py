@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from transferkit.errors import StorageError
-from transferkit.features import row_blocks
+from transferkit.features import row_blocks, scratch
 from transferkit.features.row_blocks import StoredRows, at, beside, blocks, held, mapped, mean_and_variance, narrow
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (53, 2, 9)).astype(np.float32)
@@ -53,27 +50,12 @@ def test_parts_of_rows_on_disk_are_those_of_rows_in_memory(stored: StoredRows) -
         assert np.array_equal(held(lazy), there)
 
 
-def test_what_is_made_of_rows_on_disk_is_on_disk_in_a_file_without_a_name(stored: StoredRows, tmp_path: Path) -> None:
-    def turned(rows: Any) -> Any:
-        return rows[:, :, :4] * 2
-
-    found = mapped(stored, turned, 4)
-    assert isinstance(found, StoredRows)
-    assert np.array_equal(held(found), mapped(X, turned, 4))
-    assert not list(tmp_path.rglob("*"))
-
-
-def test_a_full_disk_is_said_before_anything_is_mapped(stored: StoredRows, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        def __enter__(self) -> Any:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def write(self, _: bytes) -> None:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
-    with pytest.raises(StorageError, match=r"No space left.*TRANSFERKIT_CACHE"):
-        row_blocks.on_disk((10, 10), np.float32)
+@pytest.mark.parametrize("most", [0, 10**6])
+def test_what_is_made_of_rows_is_the_same_in_memory_and_on_disk(
+    stored: StoredRows, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "HELD_BYTES", most)
+    for x in (stored, X):
+        found = mapped(x, lambda rows: rows[:, :, :4] * 2, 4)
+        assert isinstance(found, np.ndarray if most else StoredRows)
+        assert np.array_equal(held(found), X[:, :, :4] * 2)

@@ -52,8 +52,15 @@ def test_only_vectors_that_memory_has_room_for_are_resident(samples, views, monk
     assert source.resident() is found
     source.let_go()
     assert source.resident() is not found
-    (there,) = Stored(vectors, views, samples, wanted).take(np.array([4, 7]), np.array([2, 0]))
-    np.testing.assert_array_equal(np.array(found.tensors[0])[found.rows(np.array([4, 7]), np.array([2, 0]))], there)
+    asked = np.array([4, 7, 4]), np.array([2, 0, 2])
+    (there,) = Stored(vectors, views, samples, wanted).take(*asked)
+    monkeypatch.setattr(row_sources.scratch, "HELD_BYTES", 4 * 3 * rows - 1)
+    monkeypatch.setattr(row_sources, "PART_BYTES", 4 * 3 * 5)
+    passing = Stored(vectors, views, samples, wanted).resident()
+    for one, count in ((found, rows), (passing, 5)):
+        tensors, numbers = one.taken(one.rows(*asked).reshape(3, 1))
+        assert np.array(tensors[0]).shape == (count, 3)
+        np.testing.assert_array_equal(np.array(tensors[0])[numbers[:, 0]], there)
     maps = opened()
     extract.extract(Network(), [maps], views, samples, wanted, QUIET)
     assert Stored(maps, views, samples, wanted).resident() is None

@@ -95,7 +95,7 @@ def test_baselines_have_the_interval_of_the_score_that_is_shown_first():
     rng = np.random.default_rng(0)
     numbers = rng.normal(30, 9, 40)
     samples = scan((rng.integers(0, 255, (40, 8, 8, 3), np.uint8), numbers), "regress")
-    rivals = {"majority": majority(numbers, numbers, "regress", list(samples.classes))}
+    rivals = [("majority", majority(numbers, numbers, "regress", list(samples.classes)))]
     content = metrics_of({"task": "regress"})
     found = analysis.beside(rivals, numbers[:, None] + 1, content, samples, 0)["majority"]
     low, high = found["mae_ci95"]

@@ -77,5 +77,7 @@ def test_a_pool_is_refused_where_features_are_not_held(monkeypatch: pytest.Monke
     with pytest.raises(DataError, match="--unlabeled needs the features of all pictures in memory"):
         require_memory(rows, range(101))  # type: ignore[arg-type]
     rows.x = StoredRows(lambda places: x[places], (20, 1, 10))
-    with pytest.raises(DataError, match="20 pictures with labels"):
+    require_memory(rows, few)
+    rows.x = StoredRows(lambda places: x[places], (101, 1, 10))
+    with pytest.raises(DataError, match="101 pictures with labels"):
         require_memory(rows, few)

@@ -115,7 +115,8 @@ def test_a_network_that_is_a_little_better_on_validation_does_not_win(mended: in
 def test_a_run_whose_features_memory_has_no_room_for_comes_to_the_same(
     chosen: Any, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tapped_rows, "most_in_memory", lambda: 400_000)
+    for module in (tapped_rows, selecting):
+        monkeypatch.setattr(module, "most_in_memory", lambda: 400_000)
     run = tk.finetune(digits, "mini", output=tmp_path / "run", quiet=True)
     notes = " ".join(run.manifest["notes"])
     assert "read from disk" in notes

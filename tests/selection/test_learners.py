@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from transferkit.errors import TrainingError
+from transferkit.evaluation import softmax
 from transferkit.features import row_blocks
 from transferkit.features.row_blocks import StoredRows
 from transferkit.selection import kernels, linear, neighbours
@@ -128,7 +129,7 @@ def test_discriminant_and_ridge_agree_with_scikit_learn() -> None:
 def test_logistic_regression_is_that_of_scikit_learn(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    monkeypatch.setattr(linear, "GRADIENT", 1e-6)  # to the end, not until it is near enough
+    monkeypatch.setattr(softmax, "GRADIENT", 1e-6)  # to the end, not until it is near enough
     monkeypatch.setattr(linear, "STEPS", 1000)
     z, y, _ = pictures(n=150, views=1, classes=classes)
     reference = LogisticRegression(C=0.03, tol=1e-6, max_iter=1000).fit(z[:, 0].astype(np.float64), y.argmax(1))
@@ -191,7 +192,7 @@ def test_a_fit_takes_few_evaluations_whatever_the_loss(monkeypatch: pytest.Monke
         asked[0] += 1
         return float(rng.normal()), rng.normal(size=found.size)
 
-    monkeypatch.setattr(linear, "_loss", senseless)
+    monkeypatch.setattr(softmax, "_loss", senseless)
     z, y, _ = pictures(n=30)
     Logistic().fit(z, y, {"C": 0.03})
     assert asked[0] <= 2 * (linear.EVALUATIONS + 51)  # strengths, and the line search in which the bound was met

@@ -7,7 +7,8 @@ import numpy as np
 from transferkit import compute, heads, tasks
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.features.row_sources import ResidentRows, Stored
+from transferkit.features.row_sources import PassingRows, ResidentRows, Stored
+from transferkit.features.store import ResidentSet
 from transferkit.training.fit import StoppingMetric
 from transferkit.training.phase import Phase, Trainer
 from transferkit.training.problem import Problem
@@ -28,6 +29,16 @@ class Rows(Stored):
         return [self.x[pictures]]
 
 
+class PassingBy(Rows):
+    """Of which 20 are in memory at a time."""
+
+    def resident(self, most=0):
+        features, count = ResidentSet([(WIDTH,)]), len(self.x)
+        features.append([str(number) for number in range(count)], self.x)
+        places, stored = np.arange(count, dtype=np.int32)[:, None], np.stack([np.zeros(count, int), np.arange(count)])
+        return PassingRows([], places, 20, features=features, stored=stored)
+
+
 def data(seed=0, count=COUNT):
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
@@ -45,7 +56,7 @@ def trainer_of(labels, settings, pool=None, reporter=None, checkpoints=None):
     return Trainer(settings, problem, 0, reporter, checkpoints, rate=rate, pool=pool)
 
 
-def trained(pool=None, seed=0, reporter=None, checkpoints=None, **settings):
+def trained(pool=None, seed=0, reporter=None, checkpoints=None, rows=Rows, **settings):
     """Score, loss, history and weights of a head trained on the toy data."""
     x, labels = data(settings.pop("data_seed", 0))
     width = {} if "head" in settings else {"head_width": (8,)}
@@ -53,7 +64,7 @@ def trained(pool=None, seed=0, reporter=None, checkpoints=None, **settings):
     shape = heads.HeadSettings(() if s.head == "linear" else s.head_width, s.dropout, s.l1, s.l2, s.pooling, s.seed)
     body = heads.body(WIDTH, 3, shape, (x.mean(0), x.std(0)) if s.normalize else None)
     trainer = trainer_of(labels, s, pool, reporter, checkpoints)
-    score, loss = trainer.train(Phase("head", "head only", trainer.rate, s.epochs, warmup=False), body, Rows(x))
+    score, loss = trainer.train(Phase("head", "head only", trainer.rate, s.epochs, warmup=False), body, rows(x))
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in trainer.history]
     return score, loss, rows, compute.values(body.trainable_variables)
 

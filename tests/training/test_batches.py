@@ -251,7 +251,7 @@ def test_targets_that_are_made_when_asked_for_are_those_of_a_table(task):
 
 def test_an_epoch_is_the_same_in_however_many_calls(monkeypatch):
     rng = np.random.default_rng(0)
-    resident = SimpleNamespace(rows=lambda pictures, views: pictures * 10 + views)
+    resident = SimpleNamespace(rows=lambda pictures, views: pictures * 10 + views, most=1000)
     batches = Batches(None, np.arange(40), rng.random((40, 3)).astype(np.float32), np.ones(40, np.float32), 4, 2, 0)
     (whole,) = batches.picked(1, resident)
     monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 3 * 4 * 3)  # three steps

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.marks import extended
-from tests.training.heads import WIDTH, Rows, data, same, trained, trainer_of
+from tests.training.heads import WIDTH, PassingBy, Rows, data, same, trained, trainer_of
 from transferkit import compute, heads
 from transferkit.config import Settings
 from transferkit.training import compiled_heads, optimizers
@@ -44,6 +44,14 @@ def test_trials_of_one_shape_compile_once_and_each_comes_to_what_it_would_alone(
         same(pooled, trained(None, **settings))
         del compiled[count:]  # the one that was trained alone
     assert len(pool) == len(compiled) == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"dropout": 0.6, "batch_size": 7}])
+def test_rows_that_pass_by_teach_to_the_last_digit_what_rows_in_memory_do(settings):
+    there, passing = (trained(HeadPool(), rows=rows, **settings) for rows in (Rows, PassingBy))
+    assert passing[:2] == there[:2]
+    for own, other in zip(passing[3], there[3], strict=True):
+        np.testing.assert_array_equal(own, other)
 
 
 KINDS = [

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.compute.blas import one_thread
 from transferkit.errors import DataError
+from transferkit.evaluation import softmax
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import one, score
 from transferkit.evaluation.scores import Scores
@@ -27,6 +28,10 @@ PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
 SMALL = 20_000_000  # numbers in the features up to which one thread fits fastest
 LARGE = 2_000_000_000  # of these times classes: above, the regularisation is chosen on a part of the pictures
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
+STEPS = 200  # of the logistic regression: stopped there it is as good a baseline,
+EVALUATIONS = 15_000  # of its loss, as SciPy has it
+MANY_ANSWERS = 1 << 24  # pictures times classes above which it is fitted in blocks,
+PART = 1 << 21  # of so many answers
 STORED = 50_000  # training pictures among which neighbours are looked for, so that the time grows with the pictures
 BLOCK = 512  # pictures that are compared with all others at once, or fewer:
 CELLS = 1 << 22  # comparisons at once
@@ -171,7 +176,10 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
             near = found[id(x)][:, : int(k)]
             if kind.numbers:
                 return np.asarray(fitted.y.reshape(len(fitted.y), -1)[near].mean(axis=1), np.float64)
-            return np.asarray((_votes(fitted.y, near, len(classes)) + prior) / (int(k) + 1), np.float64)
+            votes = _votes(fitted.y, near, len(classes))
+            votes += prior
+            votes /= int(k) + 1
+            return votes
 
         return answer
 
@@ -187,8 +195,9 @@ def _votes(labels: Array, near: npt.NDArray[np.int64], count: int) -> Floats:
         for start in range(0, len(near), BLOCK):
             found[start : start + BLOCK] = labels[near[start : start + BLOCK]].sum(axis=1)
         return found
-    cells = np.arange(len(near))[:, None] * count + labels[near].astype(np.int64)
-    return np.bincount(cells.ravel(), minlength=len(near) * count).reshape(-1, count).astype(np.float64)
+    found = np.zeros((len(near), count))
+    np.add.at(found, (np.arange(len(near))[:, None], labels[near].astype(np.int64)), 1.0)
+    return found
 
 
 def _chosen(
@@ -206,6 +215,7 @@ def _chosen(
         rank = (-np.inf if value is None else sign * value, -(loss or 0.0))
         if best is None or rank > best[0]:
             best = rank, option, model
+        del answers  # of many classes they are large, and the next ones are as well
     assert best is not None  # `options` is never empty
     return best[1:]
 
@@ -232,11 +242,13 @@ def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callab
 
 def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable[[Array], Floats]]:
     """A function from C to a fitted model. Each fit starts from the one before: C only grows."""
+    exclusive = tasks.of(task).exclusive
+    if exclusive and len(train.x) * count > MANY_ANSWERS and len(np.unique(train.y)) > 2:
+        return _logistic_in_blocks(train, count)
     from sklearn.linear_model import LogisticRegression
 
-    exclusive = tasks.of(task).exclusive
     columns = [train.y] if exclusive else list(train.y.T)
-    models = [LogisticRegression(max_iter=200, tol=1e-3, warm_start=True) for _ in columns]
+    models = [LogisticRegression(max_iter=STEPS, tol=softmax.GRADIENT, warm_start=True) for _ in columns]
 
     def fit(strength: float) -> Callable[[Array], Floats]:
         tables = [_fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)]
@@ -247,6 +259,22 @@ def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable
             return _probabilities(x, *tables[0], count)
 
         return predict
+
+    return fit
+
+
+def _logistic_in_blocks(train: Split, count: int) -> Callable[[float], Callable[[Array], Floats]]:
+    """The same where scikit-learn, which holds several tables of all answers, would take gigabytes."""
+    present, codes = np.unique(train.y, return_inverse=True)
+    outputs, x = len(present), train.x[:, None]
+    found = np.zeros((x.shape[2] + 1) * outputs)
+
+    def fit(strength: float) -> Callable[[Array], Floats]:
+        nonlocal found
+        with few_threads(x.size):
+            found = softmax.fit(x, codes, outputs, strength, found, STEPS, EVALUATIONS, max(1, PART // outputs))
+        table = found.reshape(-1, outputs).astype(np.float32)
+        return lambda x: _probabilities(x, table[:-1].T, table[-1], present, count)
 
     return fit
 
@@ -268,12 +296,17 @@ def _fit_one(model: Any, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count: int) -> Floats:
-    logits = x.astype(np.float64) @ weights.T.astype(np.float64) + bias
+    logits: Floats = x.astype(np.float64) @ weights.T.astype(np.float64)
+    logits += bias
     if len(present) == 2:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    logits = np.exp(logits - logits.max(axis=1, keepdims=True))
+    logits -= logits.max(axis=1, keepdims=True)  # in place: of many classes this is large
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    if len(present) == count:
+        return logits
     result = np.zeros((len(x), count))
-    result[:, present.astype(np.int64)] = logits / logits.sum(axis=1, keepdims=True)
+    result[:, present.astype(np.int64)] = logits
     return result
 
 

@@ -58,11 +58,12 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     """
     from sklearn.utils.extmath import randomized_svd
 
-    x, held_out = np.asarray(train, np.float64), np.asarray(val, np.float64)
+    x, held_out = np.asarray(train), np.asarray(val, np.float64)
     if len(x) < 20 or len(held_out) < 20:
         return None
     if len(x) > FITTED:
-        x = x[np.random.default_rng(seed).choice(len(x), FITTED, replace=False)]
+        x = x[fitted_on(len(x), seed)]
+    x = x.astype(np.float64)
     mean = x.mean(axis=0)
     count = max(1, min(AXES, len(x) // 5, x.shape[1] - 1))
     with few_threads(x.size):
@@ -73,6 +74,18 @@ def typical(train: npt.ArrayLike, val: npt.ArrayLike, seed: int = 0) -> Typical 
     floor = 1e-6 * total / x.shape[1] + 1e-12
     found = Typical(mean, axes, np.maximum(variances, floor), max(rest, floor), 0.0, len(held_out))
     return replace(found, limit=float(np.quantile(found.distance(held_out), USUAL)))
+
+
+def fitted_on(count: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Which of `count` training pictures `typical` goes by, int [`FITTED`] or all.
+
+    Args:
+        count: how many there are.
+        seed: of the choice.
+    """
+    if count <= FITTED:
+        return np.arange(count)
+    return np.random.default_rng(seed).choice(count, FITTED, replace=False)
 
 
 @dataclass(frozen=True, kw_only=True)

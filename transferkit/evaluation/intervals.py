@@ -14,6 +14,7 @@ from transferkit.evaluation.counts import ConfusionScores, from_counts
 Array = npt.NDArray[Any]
 Metric = Callable[[Array, Array], float | None]
 
+DRAWS = 50  # of confusion counts that are added up at once
 # Names that a bootstrap resamples from the confusion counts instead of from the pictures.
 FAST = ("accuracy", "balanced_accuracy", "macro_precision", "recall", "macro_f1",
         "weighted_precision", "weighted_recall", "weighted_f1", "kappa", "mcc")  # fmt: skip
@@ -238,25 +239,27 @@ def _drawn(
     cells, counts = np.unique(true * count + guess, return_counts=True)
     rows, columns = cells // count, cells % count
     if stratify:
-        drawn = np.empty((repeats, len(cells)))
+        drawn = np.empty((repeats, len(cells)), np.int32)
         for row in np.unique(rows):
             own = rows == row
             drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
     else:
-        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), repeats).astype(np.float64)
-    right = rows == columns
-    hits = _summed(drawn[:, right], rows[right], count)
-    return from_counts(hits, _summed(drawn, rows, count), _summed(drawn, columns, count))
+        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), repeats).astype(np.int32)
+    every, right = np.arange(len(cells)), np.flatnonzero(rows == columns)
+    hits = _summed(drawn, right, rows[right], count)
+    return from_counts(hits, _summed(drawn, every, rows, count), _summed(drawn, every, columns, count))
 
 
-def _summed(drawn: Array, classes: Array, count: int) -> Array:
-    """Columns of draws [repeats, cells] added up by the class of each: [repeats, `count`]."""
+def _summed(drawn: Array, cells: Array, classes: Array, count: int) -> Array:
+    """Some `cells` of draws int [repeats, all cells] added up by the class of each: float [repeats, `count`]."""
     found = np.zeros((len(drawn), count))
     if not len(classes):
         return found
     order = np.argsort(classes, kind="stable")
     present, first = np.unique(classes[order], return_index=True)
-    found[:, present] = np.add.reduceat(drawn[:, order], first, axis=1)
+    for start in range(0, len(drawn), DRAWS):  # of many classes there are as many cells as pictures
+        part = drawn[start : start + DRAWS, cells[order]]
+        found[start : start + DRAWS, present] = np.add.reduceat(part, first, axis=1, dtype=np.float64)
     return found
 
 

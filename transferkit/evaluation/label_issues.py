@@ -27,6 +27,7 @@ from transferkit.errors import DataError
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.uint8]  # 0/1 [N, C]: which labels each picture has
 FOLDS = 10
 LANDMARKS = 1000  # of the kernel (Nyström): cost grows with the number of pictures, not with its square
 WIDTH = 0.5  # of the kernel, per standardised feature
@@ -93,10 +94,12 @@ def find_label_issues(
         raise DataError("labels are ranked for classes; for numbers, look at the largest errors in predictions.csv")
     if len(features) < 2 * FOLDS:
         raise DataError(f"{len(features)} pictures are too few to judge labels by; it takes {2 * FOLDS}")
-    wanted = kind.columns(targets, classes).astype(np.float64)
+    wanted = kind.columns(targets, classes).astype(np.uint8)  # of many classes tables are large
     fold = _folds(wanted.argmax(1)[:, None] if kind.exclusive else wanted, groups, seed)
     scaled = _standardised(features)
-    p = (_ridge(scaled, wanted, fold, kind, seed) + _neighbours(scaled, wanted, fold)) / 2
+    p = _ridge(scaled, wanted, fold, kind, seed)
+    p += _neighbours(scaled, wanted, fold)
+    p /= 2
     return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
 
 
@@ -152,20 +155,20 @@ def _explained(found: LabelIssues) -> LabelIssues:
     return replace(found, likely=likely)
 
 
-def _single(p: Floats, wanted: Floats) -> LabelIssues:
+def _single(p: Floats, wanted: Marks) -> LabelIssues:
     own = wanted > 0
     confidence = p[own]
     # The threshold of a class: the mean confidence in it of the pictures that carry it (equation 2 of the paper).
     threshold = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
     others = np.where(own, -1.0, p)
     likely = ((others >= threshold) & (others > confidence[:, None])).any(1)
-    first, second = np.sort(p, axis=1)[:, ::-1].T[:2] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
+    first, second = np.partition(p, (-2, -1), axis=1)[:, -2:].T[::-1] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
     sureness = np.log(first + 1e-9) - np.log(second + 1e-9)
     wrong = wrong_share(p.argmax(1) != wanted.argmax(1), sureness, 1 - float(wanted.mean(0).max()))
     return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
 
 
-def _multiple(p: Floats, wanted: Floats) -> LabelIssues:
+def _multiple(p: Floats, wanted: Marks) -> LabelIssues:
     """Each label is a question of its own; a picture is as doubtful as its most doubtful label."""
     agrees = np.where(wanted > 0, p, 1 - p)
     on = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
@@ -198,7 +201,7 @@ def _standardised(features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]
     return np.asarray((x - x.mean(0)) / np.where(scale > 1e-8, scale, 1.0), np.float32)
 
 
-def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
+def _ridge(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
     """Out-of-fold probabilities of kernel ridge regression; the penalty is that of the best likelihood."""
     mapped = _kernel_features(x, seed)
     centre = wanted.mean(0)
@@ -213,6 +216,7 @@ def _ridge(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int6
             rest, goal = gram - part.T @ part, moment - part.T @ (wanted[here] - centre)
             answers[here] = part @ np.linalg.solve(rest + penalty * np.eye(len(rest)), goal) + centre
         found = _probabilities(answers, task)
+        del answers
         surprise = _surprise(found, wanted, task)
         if surprise < least or not best.size:
             best, least = found, surprise
@@ -234,24 +238,32 @@ def _kernel(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Flo
 
 
 def _probabilities(z: Floats, task: Task) -> Floats:
+    """Of classes, in place."""
     if not task.exclusive:
         return np.asarray(1 / (1 + np.exp(-2 * SHARPNESS * (z - 0.5))))
-    e = np.exp(SHARPNESS * (z - z.max(1, keepdims=True)))
-    return np.asarray(e / e.sum(1, keepdims=True))
+    z -= z.max(1, keepdims=True)
+    z *= SHARPNESS
+    np.exp(z, out=z)
+    z /= z.sum(1, keepdims=True)
+    return z
 
 
-def _surprise(p: Floats, wanted: Floats, task: Task) -> float:
+def _surprise(p: Floats, wanted: Marks, task: Task) -> float:
     """Negative log-likelihood; clipped, for labels that are wrong are expected here."""
-    loss = wanted * np.log(np.maximum(p, 1e-3))
-    if not task.exclusive:
-        loss = loss + (1 - wanted) * np.log(np.maximum(1 - p, 1e-3))
-    return float(-loss.mean())
+    total = 0.0
+    for start in range(0, len(p), _ROWS):
+        some, true = p[start : start + _ROWS], wanted[start : start + _ROWS]
+        loss = true * np.log(np.maximum(some, 1e-3))
+        if not task.exclusive:
+            loss = loss + (1 - true) * np.log(np.maximum(1 - some, 1e-3))
+        total -= float(loss.sum())
+    return total / p.size
 
 
-def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np.int64]) -> Floats:
+def _neighbours(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64]) -> Floats:
     """Share of each class among the nearest pictures (cosine) of the other folds, near ones counting more."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    p = np.zeros_like(wanted)
+    p = np.zeros(wanted.shape)
     step = min(_ROWS, max(1, _CELLS // len(x)))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
@@ -259,5 +271,5 @@ def _neighbours(x: npt.NDArray[np.float32], wanted: Floats, fold: npt.NDArray[np
         similar[fold[rows][:, None] == fold] = -2  # not of its own fold
         near = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         weight = 1 / np.maximum(1 - np.take_along_axis(similar, near, axis=1), 1e-3)
-        p[rows] = (weight[..., None] * wanted[near]).sum(1) / weight.sum(1, keepdims=True)
+        p[rows] = (weight[..., None] * wanted[near].astype(np.float64)).sum(1) / weight.sum(1, keepdims=True)
     return p

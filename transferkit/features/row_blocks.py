@@ -7,21 +7,15 @@ them, are the same numbers in both cases.
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.errors import StorageError
-from transferkit.storage import cache_folder
+from transferkit.features import scratch
+from transferkit.features.scratch import release
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -29,7 +23,6 @@ Places = npt.NDArray[np.int64]
 
 BLOCK_BYTES = 16 << 20  # of a block of rows; what is computed of it takes some times as much,
 BLOCK_ROWS = 8192  # or so many rows, where they are short
-WRITE = 1 << 24  # bytes written at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,22 +112,21 @@ def held(x: Table) -> Rows:
 
 
 def mapped(x: Table, function: Callable[[Rows], Rows], width: int) -> Table:
-    """What `function` makes of each block, [k, V, D] → [k, V, width]: on disk where `x` is.
+    """What `function` makes of each block, [k, V, D] → [k, V, width]: in memory or on disk, as `scratch.array` has it.
 
     Args:
         x: rows [n, V, D].
         function: see there.
         width: numbers in a row that it makes.
     """
-    shape = len(x), x.shape[1], width
-    found = on_disk(shape, np.float32) if isinstance(x, StoredRows) else np.empty(shape, np.float32)
+    found = scratch.array((len(x), x.shape[1], width), np.float32)
     for places, rows in blocks(x):
         found[places] = function(rows)
         release(found)
-    return _read_back(found, shape) if isinstance(x, StoredRows) else found
+    return _read_back(found) if isinstance(found, np.memmap) else found
 
 
-def _read_back(found: Rows, shape: tuple[int, int, int]) -> StoredRows:
+def _read_back(found: Rows) -> StoredRows:
     plain = np.asarray(found)  # rows that are taken out of a map would be maps as well
 
     def read(places: Places) -> Rows:
@@ -142,17 +134,7 @@ def _read_back(found: Rows, shape: tuple[int, int, int]) -> StoredRows:
         release(found)
         return rows
 
-    return StoredRows(read, shape)
-
-
-def room(x: Table, y: Floats) -> Floats:
-    """Room for answers, float64 in the shape of `y`.
-
-    Args:
-        x: rows that are answered for; it is on disk where these are.
-        y: targets [n, C].
-    """
-    return on_disk(y.shape, np.float64) if isinstance(x, StoredRows) else np.empty_like(y)
+    return StoredRows(read, found.shape)
 
 
 def mean_and_variance(x: Table, start: int = 0, stop: int | None = None) -> tuple[Floats, Floats]:
@@ -173,50 +155,3 @@ def mean_and_variance(x: Table, start: int = 0, stop: int | None = None) -> tupl
         mean += apart * (len(clean) / total)
         count = total
     return mean, squares / max(count, 1)
-
-
-def free_on_disk() -> int:
-    """Bytes that are free where `on_disk` puts arrays."""
-    return shutil.disk_usage(_place()).free
-
-
-def _place() -> Path:
-    """Where `on_disk` puts arrays: the cache, or the folder for temporary files where that cannot be written."""
-    folder = cache_folder()
-    with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
-
-
-def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-    """An array of zeros in a file that has no name, and is gone with it.
-
-    Args:
-        shape: of the array.
-        dtype: of its numbers.
-
-    Raises:
-        StorageError: there is no room for it.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    folder = _place()
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            # Written, not only made long: a map into a file that the disk has no room for ends the process.
-            for start in range(0, size, WRITE):
-                file.write(bytes(min(WRITE, size - start)))
-            file.flush()
-            return np.memmap(file, dtype, "r+", shape=shape)
-    except OSError as error:
-        raise StorageError(
-            f"{size / 1e9:.1f} GB of features that memory has no room for cannot be written in {folder} "
-            f"({error.strerror or error}); free some space, or move the cache with TRANSFERKIT_CACHE"
-        ) from error
-
-
-def release(rows: Any) -> None:
-    """Of an array in a file, which is read into memory piece by piece, give back what there is of it. The system keeps
-    what it has room for."""
-    file = getattr(rows, "_mmap", None)
-    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
-        file.madvise(mmap.MADV_DONTNEED)

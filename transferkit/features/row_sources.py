@@ -7,9 +7,10 @@ Training cannot tell one source from another: the numbers are the same.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.images.memory import keep_freed
 from transferkit.data.samples import Samples
 from transferkit.data.threads import available_threads, map_ordered, one_core_each
+from transferkit.features import scratch
 from transferkit.features.number_formats import rounded
 from transferkit.features.store import FeatureSet, unpacked
 from transferkit.files import digest
@@ -29,7 +31,8 @@ from transferkit.files import digest
 FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
 MANY = 4096  # views from which processes are begun to draw them: that takes as long as drawing some 2,000 here
 Work = tuple[int, Sequence[int]]  # a picture and some of its views
-RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are taken into memory once, and trained on from there
+RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are trained on by their numbers, where the store has them,
+PART_BYTES = 48 << 20  # so many in memory at a time where they are more than `scratch.HELD_BYTES`
 
 
 @dataclass(frozen=True)
@@ -130,17 +133,39 @@ class Source(Protocol):
 @dataclass(frozen=True)
 class ResidentRows:
     """All rows of a source in the backend's memory: `tensors` [R, *shape]; `places` int32 [pictures, views] says which
-    row belongs to which view, -1 where there is none.
+    row belongs to which view, -1 where there is none. `most` rows may be asked for at once.
     """
 
     tensors: list[Any]
     places: np.ndarray
+    most: int = sys.maxsize
 
     def rows(self, pictures: np.ndarray, views: np.ndarray | int) -> np.ndarray:
         """Row numbers int32 [n] of (picture, view) pairs."""
         rows: np.ndarray = self.places[pictures, views]
         assert (rows >= 0).all(), "a view was asked for that was not extracted"
         return rows
+
+    def taken(self, rows: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """Tensors, and where in them the rows of these numbers, int32 [...], are."""
+        return self.tensors, rows
+
+
+@dataclass(frozen=True)
+class PassingRows(ResidentRows):
+    """As these, of rows that stay in `features`, of which row r is at `stored` int64 [2, R] (chunk and row there):
+    whatever is asked for is read, into tensors of `most` rows always, for which programs are compiled."""
+
+    features: FeatureSet = field(kw_only=True)
+    stored: np.ndarray = field(kw_only=True)
+
+    def taken(self, rows: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """See `ResidentRows`."""
+        asked, places = np.unique(rows, return_inverse=True)
+        found = np.zeros((max(self.most, len(asked)), self.features.width), np.float32)
+        chunks, stored = self.stored[:, asked]
+        found[: len(asked)] = self.features.gather(chunks, stored, once=True)
+        return compute.hold(self.features.unpack(found)), places.reshape(rows.shape).astype(np.int32)
 
 
 class Stored:
@@ -161,19 +186,26 @@ class Stored:
         self._resident: ResidentRows | None = None
 
     def resident(self) -> ResidentRows | None:
-        """The rows in memory, read at the first call; None where they are maps or take more than RESIDENT_BYTES."""
+        """The rows as training takes them by their numbers: from memory, read at the first call, or where they are
+        more than `scratch.HELD_BYTES` and there is no GPU, a part at a time. None where they are maps or more than
+        RESIDENT_BYTES."""
         if self._resident is not None:
             return self._resident
         if any(len(shape) > 1 for shape in self.shapes):
             return None
         at = np.nonzero(self._chunk >= 0)
         pairs, numbers = np.unique(np.stack([self._chunk[at], self._row[at]]), axis=1, return_inverse=True)
-        if 4 * self.features.width * pairs.shape[1] > RESIDENT_BYTES:
+        row = 4 * self.features.width
+        if row * pairs.shape[1] > RESIDENT_BYTES:
             return None
-        tensors = compute.hold(self.features.unpack(self.features.gather(pairs[0], pairs[1], once=True)))
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
-        self._resident = ResidentRows(tensors, places)
+        if row * pairs.shape[1] > scratch.HELD_BYTES and not compute.gpu_count():
+            most = max(1, PART_BYTES // row)
+            self._resident = PassingRows([], places, most, features=self.features, stored=pairs)
+        else:
+            tensors = compute.hold(self.features.unpack(self.features.gather(pairs[0], pairs[1], once=True)))
+            self._resident = ResidentRows(tensors, places)
         return self._resident
 
     def let_go(self) -> None:
@@ -185,6 +217,11 @@ class Stored:
         chunks = self._chunk[pictures, views]
         assert (chunks >= 0).all(), "a view was asked for that was not extracted"
         return self.features.unpack(self.features.gather(chunks, self._row[pictures, views], once))
+
+
+def taking_once(source: Source) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
+    """Its `take`, for rows that are not asked for again soon: no memory is kept for them."""
+    return partial(source.take, once=True) if isinstance(source, Stored) else source.take
 
 
 class Streamed:

@@ -22,7 +22,8 @@ import numpy as np
 from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
-from transferkit.features.row_blocks import BLOCK_BYTES, release
+from transferkit.features.row_blocks import BLOCK_BYTES
+from transferkit.features.scratch import release
 from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from functools import partial
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, Met
 from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import MANY, BaselineScores, Scores
 from transferkit.evaluation.versus import Answers, edge, interval
-from transferkit.features.row_sources import Stored
+from transferkit.features.row_sources import taking_once
 from transferkit.files import atomic_path
 from transferkit.runs.context import RunContext
 from transferkit.runs.layout import Layout
@@ -44,7 +44,9 @@ SAMPLED = 400  # pictures of training and of validation that a trained tail is r
 Pictures = np.ndarray  # row numbers of samples
 
 
-def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, parts: list[Pictures]) -> list[Split]:
+def features(
+    work: recipe.Recipe, trained: recipe.Trained, samples: Samples, parts: list[Pictures], place: str = "last"
+) -> list[Split]:  # fmt: skip
     """Vectors of clean pictures by the network as it came, and their targets.
 
     Args:
@@ -52,10 +54,13 @@ def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, par
         trained: what it came to.
         samples: the pictures.
         parts: row numbers of each part, int [n].
+        place: which of the rows' columns: those of the "last" layer, or those that the "head" uses; all where rows are
+            of one place only.
 
     Returns:
         For each part features float32 [n, D] and targets.
     """
+    columns = slice(*trained.places[place]) if trained.places else slice(None)
     model = work.backbone.model
     tuned = compute.values(model.weights)
     if trained.pretrained:
@@ -63,18 +68,19 @@ def features(work: recipe.Recipe, trained: recipe.Trained, samples: Samples, par
     wanted = {int(i): range(1) for part in parts for i in part}
     work.frozen.prepare([trained.features], samples, wanted)
     source = work.frozen.source(trained.features, samples, wanted)
-    found = [Split(_vectors(source, part), samples.targets[part]) for part in parts]
+    found = [Split(_vectors(source, part, columns), samples.targets[part]) for part in parts]
     compute.assign(model.weights, tuned)
     return found
 
 
-def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
-    """Features [n, d]; maps and tokens are averaged."""
-    take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
+def _vectors(source: Any, pictures: Pictures, columns: slice) -> np.ndarray:
+    """Features [n, d], some columns of them; maps and tokens are averaged."""
+    take = taking_once(source)
     found: np.ndarray | None = None  # filled in place: all parts beside all of them would be twice as much
     for places in np.array_split(np.arange(len(pictures)), max(1, -(-len(pictures) // 256))):
         part = take(pictures[places], np.zeros(len(places), np.int64))[0]
         part = part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part
+        part = part[:, columns]
         if found is None:
             found = np.empty((len(pictures), part.shape[1]), part.dtype)
         found[places] = part
@@ -82,10 +88,11 @@ def _vectors(source: Any, pictures: Pictures) -> np.ndarray:
     return found
 
 
-def compare_baselines(
+def simpler(
     train: Split, val: Split, test: Split, probe: Probe, task: str, classes: list[str]
-) -> dict[str, Baseline]:
-    """The majority answer, a linear probe and nearest neighbours, each with its answers on test.
+) -> Iterator[tuple[str, Baseline]]:
+    """The majority answer, a linear probe and nearest neighbours, each with its answers on test: one after the other,
+    since of many classes these are large.
 
     Args:
         train: features and targets of the training pictures.
@@ -95,23 +102,21 @@ def compare_baselines(
         task: says what the targets mean.
         classes: their names.
 
-    Returns:
-        By their keys in metrics.json.
+    Yields:
+        Each with its key in metrics.json.
     """
-    return {
-        "majority": baselines.majority(train.y, test.y, task, classes),
-        "linear_probe": probe.scored(test, task, classes),
-        "nearest_neighbours": baselines.nearest_neighbours(train, val, test, task, classes),
-    }
+    yield "majority", baselines.majority(train.y, test.y, task, classes)
+    yield "linear_probe", probe.scored(test, task, classes)
+    yield "nearest_neighbours", baselines.nearest_neighbours(train, val, test, task, classes)
 
 
 def beside(
-    rivals: dict[str, Baseline], outputs: np.ndarray, found: MetricsRecord, samples: Samples, seed: int
+    rivals: Iterable[tuple[str, Baseline]], outputs: np.ndarray, found: MetricsRecord, samples: Samples, seed: int
 ) -> dict[str, BaselineScores]:
     """The part of metrics.json about baselines.
 
     Args:
-        rivals: what `compare_baselines` gave.
+        rivals: as `simpler` gives them.
         outputs: the model's answers to the test pictures, [n, C].
         found: metrics.json so far.
         samples: the test pictures.
@@ -127,7 +132,7 @@ def beside(
     keys = dict.fromkeys(key for key in (usual, samples.kind.judged_by, aim) if key is not None)
     own = Answers(outputs, None if found.thresholds is None else np.array(found.thresholds))
     scored: dict[str, BaselineScores] = {}
-    for name, b in rivals.items():
+    for name, b in rivals:
         other = Answers(b.predictions, b.thresholds)
         edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
         against = {key: e._asdict() for key, e in edges.items() if e is not None}
@@ -138,6 +143,7 @@ def beside(
         if len(classes) > MANY:  # of a baseline nobody asks which of so many classes it confuses
             b = b._replace(scores=Scores({k: v for k, v in b.scores.items() if k not in ("per_class", "confusion")}))
         scored[name] = BaselineScores({**b.scores, **known, "chosen": b.chosen, "against": against})
+        del b, other, edges  # before the next one's answers
     return scored
 
 

@@ -6,17 +6,18 @@ The test split is read here, once: every choice has been made and the model is o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transferkit.console import plural
-from transferkit.evaluation import baselines, diagnosis
+from transferkit.evaluation import baselines, diagnosis, drift
 from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import BaselineScores
 from transferkit.files import write_json
 from transferkit.runs import analysis, uses
 from transferkit.runs.context import RunContext, rows_of
@@ -25,7 +26,7 @@ from transferkit.runs.packaging import Packaging
 from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.run_record import RunRecord, TestSplitRecord
 from transferkit.runs.selecting import HeadSelection
-from transferkit.runs.tapped_rows import few_enough, narrowed
+from transferkit.runs.tapped_rows import few_enough
 from transferkit.training import recipe
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Assessment:
-    """The steps after training, in their order. `choice` says how the head was chosen, where it was."""
+    """The steps after training, in their order. `choice` says how the head was chosen, where it was. Whose outputs are
+    large lets go of both before `run`, which does so once they are scored."""
 
     context: RunContext
     work: recipe.Recipe
@@ -55,6 +57,8 @@ class Assessment:
                 self.choice.record(metrics)
         confident = self._confident(val_outputs)
         del val_outputs, train_outputs  # of many classes they are large, and nothing below asks for them
+        self.choice, self.trained = None, self.trained.without_answers()
+        packaging.trained = self.trained
         started = time.monotonic()
         features = self._features()
         with reporter.step("judging what more pictures would bring"):
@@ -73,6 +77,7 @@ class Assessment:
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
             self._compare(metrics, features, probe, outputs)
+        del outputs, vectors
         record = self.manifest.record
         if packaging.halved is not None:
             record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
@@ -82,7 +87,7 @@ class Assessment:
         return metrics
 
     def _features(self) -> dict[str, Split]:
-        """Vectors of the last layer of the network as it came, of training and validation; see `_save_typical`."""
+        """Vectors of the last layer of the network as it came, of training and validation."""
         # Maps and tokens are averaged over places.
         context, width = self.context, int(self.trained.features.shapes[0][-1])
         train, val, _ = rows_of(context.splits)
@@ -96,8 +101,8 @@ class Assessment:
             )
             context.reporter.say(words)
             self.manifest.record.notes = [*self.manifest.record.notes, words]
-        self._rows = analysis.features(self.work, self.trained, context.samples, [self._train, judged])
-        found = (Split(narrowed(part.x, self.trained, "last"), part.y) for part in self._rows)
+        self._judged = judged
+        found = analysis.features(self.work, self.trained, context.samples, [self._train, judged])
         return dict(zip(("train", "val"), found, strict=True))
 
     def _one_pass(self, train: Split) -> slice | None:
@@ -117,13 +122,14 @@ class Assessment:
         context = self.context
         if vectors is not None and where is not None:
             return Split(vectors[:, where], context.samples.targets[context.test])
-        (part,) = analysis.features(self.work, self.trained, context.samples, [context.test])
-        return Split(narrowed(part.x, self.trained, "last"), part.y)
+        return analysis.features(self.work, self.trained, context.samples, [context.test])[0]
 
     def _save_typical(self) -> None:
-        context = self.context
-        train, val = (Split(narrowed(part.x, self.trained, "head"), part.y) for part in self._rows)
-        analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
+        """What goes into the head, of those training pictures that it is summed up from, and of validation."""
+        context, seed = self.context, self.context.settings.seed
+        some = self._train[drift.fitted_on(len(self._train), seed)]
+        train, val = analysis.features(self.work, self.trained, context.samples, [some, self._judged], "head")
+        analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, seed)
 
     def _count_use(self, metrics: MetricsRecord) -> None:
         """Note which run this is that was scored on these test pictures."""
@@ -137,14 +143,18 @@ class Assessment:
         """Simpler classifiers on the same test pictures, and how much better than each the model is."""
         context, reporter = self.context, self.context.reporter
         tested = context.samples.select(context.test)
-        with reporter.step("training simpler classifiers to compare with"):
-            rivals: dict[str, Baseline] = analysis.compare_baselines(
-                features["train"], features["val"], features["test"], probe, context.task, context.classes
+
+        def beside(rivals: Iterable[tuple[str, Baseline]]) -> dict[str, BaselineScores]:
+            return analysis.beside(rivals, outputs, metrics, tested, context.settings.seed)
+
+        with reporter.step("comparing with simpler classifiers"):
+            metrics.baselines = beside(
+                analysis.simpler(
+                    features["train"], features["val"], features["test"], probe, context.task, context.classes
+                )
             )
         if context.settings.random_baseline:
-            rivals["random_weights"] = random_weights(context, self.work, tested)
-        with reporter.step("comparing with simpler classifiers"):
-            metrics.baselines = analysis.beside(rivals, outputs, metrics, tested, context.settings.seed)
+            metrics.baselines |= beside([("random_weights", random_weights(context, self.work, tested))])
 
     def _confident(self, val_outputs: np.ndarray) -> ConfidentErrors | None:
         """Wrong answers among the confident ones on validation; None where answers have no class."""

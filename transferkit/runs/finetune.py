@@ -268,6 +268,7 @@ class Job:
         assessment = Assessment(
             context=context, work=work, trained=trained, choice=choice, manifest=manifest, scored=self.scored
         )
+        del trained, choice  # see there
         assessment.run()
         self.shipped = assessment.shipped
         record.warnings = self.reporter.warnings

@@ -13,7 +13,7 @@ from transferkit.console import figure, plural
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import UnlabeledRecord
-from transferkit.features.row_blocks import StoredRows, held
+from transferkit.features.row_blocks import held
 from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory, size_of
 from transferkit.selection.candidate_scores import CandidateScore, Judge
 from transferkit.selection.choice import HeadChoice
@@ -36,9 +36,8 @@ def require_memory(rows: TappedRows, pool: Samples) -> None:
     Raises:
         DataError: with what they take.
     """
-    size, most = size_of(rows.kind.width, len(pool), 1), most_in_memory()
-    if isinstance(rows.x, StoredRows) or size > most:
-        size = max(size, 4 * math.prod(rows.x.shape))
+    size, most = max(size_of(rows.kind.width, len(pool), 1), 4 * math.prod(rows.x.shape)), most_in_memory()
+    if size > most:
         raise DataError(
             f"--unlabeled needs the features of all pictures in memory; those of {plural(len(rows.x), 'picture')} with "
             f"labels or of the {len(pool)} without take {size / 1e9:.1f} GB, and {most / 1e9:.1f} GB are given to "

@@ -29,12 +29,11 @@ from transferkit.evaluation.metrics_record import (
 )
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
-from transferkit.features.row_blocks import StoredRows
 from transferkit.features.row_sources import Stored
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
 from transferkit.runs.limits import Account, CostLimits
-from transferkit.runs.tapped_rows import SHARE, tapped_rows
+from transferkit.runs.tapped_rows import SHARE, most_in_memory, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
@@ -154,7 +153,7 @@ class Selector:
         self.work.reporter.heading("choosing the classifier by cross-validation")
         samples, settings, rows = self.work.problem.samples, self.work.settings, self.rows
         rounds = self._rounds()
-        if isinstance(rows.x, StoredRows):
+        if 4 * math.prod(rows.x.shape) > most_in_memory():
             self._say_on_disk()
         candidates = choosing.sets(rows.taps.sets(), learners(samples.task))
         with self.work.reporter.progress("choosing", 2 * len(candidates), "candidates") as advance:

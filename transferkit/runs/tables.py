@@ -202,21 +202,24 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
         ValueError: saying what is wrong.
     """
     kind = tasks.of(task)
-    columns: list[tuple[str, str, str, float, npt.NDArray[np.float64]]] = []
-    outputs_of = [kind.prefix + name for name in classes]
+    columns: list[tuple[str, str, str, float]] = []
+    outputs_of, outputs = [kind.prefix + name for name in classes], np.empty((len(test), len(classes)))
     for number, row in enumerate(rows, start=2):
         path, label, predicted = (_cell(number, row, name) for name in ("path", "label", "predicted"))
         confidence = math.nan if kind.numbers else _finite(number, "confidence", row)
-        columns.append((path, label, predicted, confidence, _numbers(number, outputs_of, row)))
+        answers = _numbers(number, outputs_of, row)
+        if len(columns) < len(outputs):  # what is too much is refused below
+            outputs[len(columns)] = answers
+        columns.append((path, label, predicted, confidence))
     wanted = {picture.path: picture.label for picture in test}
     cells = {picture.path: picture.cell for picture in test}
     labels = {path: label for path, label, *_ in columns}
     if len(labels) < len(columns) or labels != wanted:
         raise ValueError("it does not hold the pictures and labels of the run's test split in splits.csv")
-    paths, said, answers, sure, outputs = zip(*columns, strict=True) if columns else ((), (), (), (), ())
+    paths, said, decided, sure = zip(*columns, strict=True) if columns else ((), (), (), ())
     found = Predictions(
-        paths, said, answers, np.array(sure, np.float64), np.array(outputs, np.float64).reshape(-1, len(classes)),
-        tuple(classes), task, tuple(cells[path] for path in paths),
+        paths, said, decided, np.array(sure, np.float64), outputs, tuple(classes), task,
+        tuple(cells[path] for path in paths),
     )  # fmt: skip
     try:
         targets = found.targets

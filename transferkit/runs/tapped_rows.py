@@ -1,12 +1,11 @@
 """What a classifier is chosen by and fitted on: vectors from several depths of the frozen network, in one pass.
 
-They are in memory, or where they would take too much of it, on disk.
+They are in memory, or where they would take much of it, on disk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,21 +13,22 @@ import numpy as np
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.data.machine import machine_memory
 from transferkit.data.samples import Samples
+from transferkit.features import scratch
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.features.row_blocks import StoredRows, Table, held, mapped
 from transferkit.features.row_kinds import Rows
-from transferkit.features.row_sources import Source, Stored
+from transferkit.features.row_sources import Source, Stored, taking_once
 from transferkit.features.taps import Taps, tapped
 from transferkit.training import planning
-from transferkit.training.problem import Trained
 from transferkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     import keras
 
 MOST_BYTES = 2 << 30  # of tapped rows; beyond that, only the clean pictures are learnt from
-SHARE = 4  # of the machine's memory: beyond one part of so many, rows stay on disk; what is made of them takes as much
+SHARE = 4  # of the machine's memory: one part of so many is what rows may take where all have to be there
+FEW = 3000  # pictures whose rows are there at once, however wide they are
 READ = 512  # rows at a time
 
 
@@ -108,8 +108,17 @@ def clean_rows(frozen: Frozen, kind: Rows, samples: Samples, pictures: np.ndarra
 
 
 def most_in_memory() -> int:
-    """Bytes of rows up to which they are read into memory."""
+    """Bytes of rows that this machine has memory for, where something needs all of them at once."""
     return machine_memory() // SHARE
+
+
+def most_held(row_bytes: int) -> int:
+    """Bytes of rows up to which they are read into memory once, and not whenever they are asked for.
+
+    Args:
+        row_bytes: of a picture with all views.
+    """
+    return min(most_in_memory(), max(scratch.HELD_BYTES, FEW * row_bytes))
 
 
 def learnt_views(width: int, pictures: int, views: int) -> int:
@@ -124,7 +133,7 @@ def learnt_views(width: int, pictures: int, views: int) -> int:
 
 
 def size_of(width: int, pictures: int, views: int) -> int:
-    """Bytes of the rows that are learnt from; above `most_in_memory`, they and what is made of them are on disk.
+    """Bytes of the rows that are learnt from.
 
     Args:
         width, pictures, views: as for `learnt_views`.
@@ -148,9 +157,10 @@ def few_enough(pictures: np.ndarray, width: int, share: float, seed: int) -> np.
 
 
 def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table:
-    stored = size_of(kind.width, len(pictures), views) > most_in_memory()
     views = learnt_views(kind.width, len(pictures), views)
-    take = partial(source.take, once=True) if isinstance(source, Stored) else source.take
+    row = 4 * kind.width * views
+    stored = row * len(pictures) > most_held(row)
+    take = taking_once(source)
 
     def read(places: np.ndarray) -> np.ndarray:
         found = np.empty((len(places), views, kind.width), np.float32)
@@ -165,17 +175,3 @@ def _read(source: Source, kind: Rows, pictures: np.ndarray, views: int) -> Table
         return held(rows)
     # What is computed each time it is asked for is asked for once.
     return rows if isinstance(source, Stored) else mapped(rows, lambda block: block, kind.width)
-
-
-def narrowed(x: np.ndarray, trained: Trained, place: str) -> np.ndarray:
-    """The columns of tapped rows that `place` ("last" layer, "head") names; all where rows are of one place only.
-
-    Args:
-        x: tapped rows [n, D].
-        trained: what training came to, with the places of columns.
-        place: "last" layer, or "head".
-    """
-    if not trained.places:
-        return x
-    start, stop = trained.places[place]
-    return x[:, start:stop]

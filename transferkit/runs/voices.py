@@ -13,7 +13,7 @@ from transferkit.data.splitting.split import Splits
 from transferkit.features.frozen import Frozen
 from transferkit.features.row_blocks import Table, beside, narrow
 from transferkit.runs.cross_validation import judge_of, rounds_of
-from transferkit.runs.tapped_rows import TappedRows, clean_rows, learnt_views, most_in_memory, tapped_rows
+from transferkit.runs.tapped_rows import TappedRows, clean_rows, learnt_views, most_held, tapped_rows
 from transferkit.selection import choice as choosing
 from transferkit.selection import shipping
 from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold
@@ -131,4 +131,4 @@ def pair(left: Voice, right: Voice) -> Pair:
     parts = [narrow(rows.x, *rows.taps.sets()["last"]) for rows in (a, b)] + [a.x, b.x]
     width = sum(part.shape[2] for part in parts)
     views = learnt_views(width, len(a.x), min(a.x.shape[1], b.x.shape[1]))
-    return Pair(a, b, beside(parts, views, most_in_memory()), a.y)
+    return Pair(a, b, beside(parts, views, most_held(4 * width * views)), a.y)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from transferkit.evaluation.baselines import few_threads
-from transferkit.features.row_blocks import StoredRows, Table, mapped, release
+from transferkit.features.row_blocks import StoredRows, Table, mapped
+from transferkit.features.scratch import release
 from transferkit.selection import projection
-from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, scaled
+from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, parts, scaled
 from transferkit.selection.fitted import Floats
 from transferkit.selection.learner import Folds, Setting
 
@@ -71,7 +72,7 @@ def enter(
     trials: list[CandidateScore], candidate: Candidate, setting: Setting, outputs: Floats, judge: Judge,
     first: bool,
 ) -> None:  # fmt: skip
-    """Score a round's out-of-fold outputs, and file them under their candidate and setting.
+    """Score a round's out-of-fold outputs, and file them under their candidate and setting: they become logits.
 
     Args:
         trials: what is known so far; added to.
@@ -84,12 +85,12 @@ def enter(
     scale, shift = 1.0, 0.0
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
-    logits = (outputs - shift) * scale
-    if isinstance(outputs, np.memmap):  # on disk, where they stay
-        outputs[:] = logits
-        logits = outputs
-        release(logits)
+    logits = outputs
+    for part in parts(logits):  # in place: they are large, and may lie on disk
+        np.subtract(part, shift, out=part)
+        np.multiply(part, scale, out=part)
     score, mine = judge.score(logits), judge.by_picture(logits)
+    release(logits)
     if first:
         trials.append(
             CandidateScore(

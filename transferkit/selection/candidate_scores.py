@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.metric_registry import Metric
+from transferkit.features.scratch import release
 from transferkit.selection.learner import Learner, Setting
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 BASELINES = ("logistic", "ridge", "neighbours")
 SCALES = np.geomspace(0.5, 200, 24)  # of outputs that are shares rather than logits
+PART = 1 << 22  # answers of which something is made at once: what is made of them takes some times as much
 Units = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
@@ -47,7 +50,7 @@ class Judge:
         """The goal of logits [n, C] (all pictures, or those at `rows`, in that order); the worst where undefined."""
         targets = self.targets if rows is None else self.targets[rows]
         if self.goal.key == "accuracy":  # asked for hundreds of times
-            return float((self.kind.decide_logits(logits) == targets).mean())
+            return float(np.concatenate([self._right(part, targets[of]) for of, part in _parts(logits)]).mean())
         found = metrics.score(self.task, targets, self.answers(logits), list(self.classes), extra=self.goal.extra)
         value = found.value(self.goal.key)
         return value if value is not None else (-np.inf if self.maximise else np.inf)
@@ -62,7 +65,14 @@ class Judge:
 
     def by_picture(self, logits: Floats) -> Floats | None:
         """What each picture adds to the goal [n], more is better; None where the goal is no mean over pictures."""
-        return self.kind.gains(self.goal.key, self.targets, self.answers(logits), self.units)
+        found = [
+            self.kind.gains(self.goal.key, self.targets[of], self.answers(part), self.units)
+            for of, part in _parts(logits)
+        ]
+        return None if found[0] is None else np.concatenate([one for one in found if one is not None])
+
+    def _right(self, logits: Floats, targets: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.kind.decide_logits(logits) == targets)
 
 
 @dataclass(kw_only=True)
@@ -128,5 +138,21 @@ def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tupl
         task: the name of one whose answers are probabilities.
     """
     shift = tasks.of(task).share_shift
-    losses = [calibration.nll((outputs - shift) * scale, targets, 1.0, task) for scale in SCALES]
+    losses, every = np.zeros(len(SCALES)), len(outputs)
+    for of, part in _parts(outputs):
+        of_all = len(part) / every
+        losses += [of_all * calibration.nll((part - shift) * scale, targets[of], 1.0, task) for scale in SCALES]
     return float(SCALES[int(np.argmin(losses))]), shift
+
+
+def parts(answers: Floats) -> Iterator[Floats]:
+    """Answers [n, C] in parts of `PART` numbers."""
+    yield from (part for _, part in _parts(answers))
+
+
+def _parts(answers: Floats) -> Iterator[tuple[slice, Floats]]:
+    """`parts` with their places; of what lies in a file, no more than one is in memory."""
+    step = max(1, PART // max(1, answers.shape[1]))
+    for start in range(0, len(answers), step):
+        yield slice(start, start + step), answers[start : start + step]
+        release(answers)

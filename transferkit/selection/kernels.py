@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from transferkit.features.row_blocks import Places, Table, blocks, held, room
+from transferkit.features.row_blocks import Places, Table, blocks, held
+from transferkit.features.scratch import release, room
 from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, gaussian
 from transferkit.selection.learner import Folds, Path, Setting, spread
 
@@ -90,7 +91,7 @@ class KernelRidge:
         for gamma in self.gammas:
             scaled = gamma / distance
             inner = gaussian(supports, supports, scaled).astype(np.float64)
-            outs = [[room(z, y) for _ in rounds] for _ in self.penalties]
+            outs = [[room(y) for _ in rounds] for _ in self.penalties]
             for number, folds in enumerate(rounds):
                 parts = [_normal(z, y - mean, supports, scaled, fold) for fold in folds]
                 whole = [sum(part[i] for part in parts) for i in range(2)]
@@ -102,6 +103,7 @@ class KernelRidge:
                         similar = gaussian(rows[:, 0], supports, scaled)
                         for weights, out in zip(every, outs, strict=True):
                             out[number][places] = similar @ weights + mean
+                            release(out[number])
             yield from (
                 ({"gamma": gamma, "penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True)
             )
@@ -114,7 +116,7 @@ def _ridge_path(
     for penalty in penalties:
         inverse = _inverse(kernel, penalty)
         weights = inverse @ (y - mean)
-        outs = [np.empty_like(y) for _ in rounds]
+        outs = [room(y) for _ in rounds]
         for out, folds in zip(outs, rounds, strict=True):
             for fold in folds:
                 block = inverse[np.ix_(fold, fold)]

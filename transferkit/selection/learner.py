@@ -13,7 +13,8 @@ from typing import Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.features.row_blocks import Places, Rows, Table, at, blocks, mean_and_variance, room
+from transferkit.features.row_blocks import Places, Rows, Table, at, blocks, mean_and_variance
+from transferkit.features.scratch import release, room
 from transferkit.selection.fitted import Fitted, Floats
 
 Folds = Sequence[npt.NDArray[np.int64]]
@@ -80,7 +81,7 @@ def refitted(
     Returns:
         For each setting, outputs [n, C] in each round.
     """
-    outs = [[room(z, y) for _ in rounds] for _ in range(count)]
+    outs = [[room(y) for _ in rounds] for _ in range(count)]
     for number, folds in enumerate(rounds):
         for fold in folds:
             rest = np.setdiff1d(np.arange(len(z)), fold)
@@ -100,3 +101,4 @@ def answer(fitted: Sequence[Callable[[Rows], Floats]], z: Table, fold: Places, o
     for places, rows in blocks(z, fold):
         for out, one in zip(outs, fitted, strict=True):
             out[places] = one(rows[:, 0])
+            release(out)

@@ -10,15 +10,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.errors import TrainingError
+from transferkit.evaluation import softmax
 from transferkit.evaluation.baselines import few_threads
-from transferkit.features.row_blocks import Table, blocks, room
+from transferkit.features.row_blocks import Table, blocks
+from transferkit.features.scratch import release, room
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Path, Setting, answer, refitted, spread
 
 STEPS = 60  # of L-BFGS for one strength: so many along a path are near enough,
 EVALUATIONS = 5 * STEPS  # at the most: line searches take one or two a step
-GRADIENT = 1e-3  # or what no weight's derivative is above
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Ridge:
     def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`. In as many dimensions as there are features: the folds' parts are taken off the whole."""
         mean, scale = y.mean(0), spread(z) / 2
-        outs = [[room(z, y) for _ in rounds] for _ in self.penalties]
+        outs = [[room(y) for _ in rounds] for _ in self.penalties]
         for number, folds in enumerate(rounds):
             parts = [_normal(z, y, mean, fold) for fold in folds]
             gram, moment = sum(g for g, _ in parts), sum(m for _, m in parts)
@@ -44,6 +44,7 @@ class Ridge:
                     x = _with_one(rows[:, :1])[:, 0]
                     for weights, out in zip(every, outs, strict=True):
                         out[number][places] = x @ weights + mean
+                        release(out[number])
         yield from (({"penalty": penalty}, out) for penalty, out in zip(self.penalties, outs, strict=True))
 
     def fit(self, z: Table, y: Floats, setting: Setting) -> Fitted:
@@ -75,7 +76,7 @@ class Discriminant:
 
     def path(self, z: Table, y: Floats, rounds: Sequence[Folds]) -> Iterator[Path]:
         """See `Learner`."""
-        outs = [[room(z, y) for _ in rounds] for _ in self.shrinkages]
+        outs = [[room(y) for _ in rounds] for _ in self.shrinkages]
         for number, folds in enumerate(rounds):
             parts = [_class_sums(z, y, fold) for fold in folds]
             for k, fold in enumerate(folds):
@@ -118,8 +119,7 @@ class Discriminant:
 class Logistic:
     """Logistic regression with an L2 penalty: softmax where classes exclude each other, one sigmoid a label else.
 
-    By L-BFGS, each fit started from the one before, with scikit-learn's scaling and stopping rule: its own takes all
-    rows at once, here the gradient is a sum over blocks of them.
+    By L-BFGS (`evaluation.softmax`), each fit started from the one before.
     """
 
     exclusive: bool = True
@@ -199,8 +199,6 @@ def _primal(gram: Floats, moment: Floats, penalty: float) -> Floats:
 def _softmax_path(z: Table, labels: npt.NDArray[np.int64], count: int, strengths: Sequence[float]) -> Iterator[Affine]:
     """Fits for each strength; classes that are absent get a logit that nothing reaches. They learn from clean pictures:
     views would cost as much again, and say little that is new."""
-    from scipy.optimize import minimize
-
     present, codes = np.unique(labels, return_inverse=True)
     weights, bias = np.zeros((z.shape[2], count), np.float32), np.full(count, -20.0, np.float32)
     if len(present) < 2:
@@ -211,52 +209,9 @@ def _softmax_path(z: Table, labels: npt.NDArray[np.int64], count: int, strengths
     found = np.zeros((z.shape[2] + 1) * outputs)
     for strength in strengths:
         with few_threads(math.prod(z.shape)):
-            result = minimize(
-                _loss, found, (z, codes, outputs, strength), "L-BFGS-B", jac=True,
-                options={
-                    "maxiter": STEPS, "maxfun": EVALUATIONS, "gtol": GRADIENT,
-                    "ftol": 64 * float(np.finfo(float).eps), "maxls": 50,
-                },
-            )  # fmt: skip
-        if not math.isfinite(result.fun):
-            raise TrainingError("the loss of a logistic regression is no number; are all features finite?")
-        found = result.x
+            found = softmax.fit(z, codes, outputs, strength, found, STEPS, EVALUATIONS)
         table = found.reshape(-1, outputs)
         table = np.concatenate([-table, table], axis=1) / 2 if outputs == 1 else table
         weights, bias = weights.copy(), bias.copy()
         weights[:, present], bias[present] = table[:-1], table[-1]
         yield Affine(weights, bias)
-
-
-def _loss(found: Floats, z: Table, codes: npt.NDArray[np.int64], outputs: int, strength: float) -> tuple[float, Floats]:
-    """Mean cross-entropy of clean rows with the penalty on weights, and its gradient.
-
-    Args:
-        found: weights and, last, the bias [d + 1, outputs], flat.
-        z: rows [n, V, d].
-        codes: the class of each, [n].
-        outputs: 1 for a sigmoid, or as many as there are classes.
-        strength: one over what the penalty is multiplied by, per row.
-    """
-    table = found.reshape(-1, outputs)
-    total, gradient = 0.0, np.zeros_like(table)
-    for places, rows in blocks(z):
-        x, truth = rows[:, 0], codes[places]
-        logits = (x @ table[:-1].astype(np.float32)).astype(np.float64) + table[-1]
-        if outputs == 1:
-            total += float((np.logaddexp(0, logits[:, 0]) - truth * logits[:, 0]).sum())
-            apart = 1 / (1 + np.exp(-np.clip(logits, -500, 500))) - truth[:, None]
-        else:
-            own = np.arange(len(truth)), truth
-            logits -= logits.max(1, keepdims=True)
-            apart = np.exp(logits)
-            sums = apart.sum(1)
-            total += float((np.log(sums) - logits[own]).sum())
-            apart /= sums[:, None]
-            apart[own] -= 1
-        gradient[:-1] += x.T @ apart.astype(np.float32)
-        gradient[-1] += apart.sum(0)
-    penalty = 1 / (strength * len(z))
-    gradient /= len(z)
-    gradient[:-1] += penalty * table[:-1]
-    return total / len(z) + 0.5 * penalty * float((table[:-1] ** 2).sum()), gradient.ravel()

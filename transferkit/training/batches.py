@@ -111,7 +111,7 @@ class Batches:
         order, views, weights = self._order(number, np.random.default_rng((self.seed, number)))
         rows = resident.rows(self.pictures[order], views)
         width = self.targets.shape[1]
-        per_call = max(1, min(STEPS_AT_ONCE, CHUNK_BYTES // (4 * width * self.size)))
+        per_call = max(1, min(STEPS_AT_ONCE, CHUNK_BYTES // (4 * width * self.size), resident.most // self.size))
         for first in range(0, self.steps, per_call):
             part = slice(first * self.size, min(first + per_call, self.steps) * self.size)
             shape = (-1, self.size)

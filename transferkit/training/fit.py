@@ -272,8 +272,9 @@ class Loop:
     def _chunks(self) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
         """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
         if self.resident is not None:
-            for rows, targets, weights in self.batches.picked(self.epoch, self.resident):
-                yield self.resident.tensors, targets, weights, rows
+            for numbers, targets, weights in self.batches.picked(self.epoch, self.resident):
+                tensors, rows = self.resident.taken(numbers)
+                yield tensors, targets, weights, rows
             return
         with closing(ahead(map(_on_its_way, self.batches.epoch(self.epoch)))) as chunks:
             for inputs, targets, weights in chunks:

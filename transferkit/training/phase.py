@@ -279,8 +279,8 @@ class Trainer:
         resident = _resident(source)
         if resident is None:
             return predict(run, source, pictures)
-        parts = np.array_split(pictures, -(-len(pictures) // OUTPUTS_AT_ONCE))
-        return np.concatenate([run(resident.tensors, resident.rows(part, 0))[0] for part in parts])
+        parts = np.array_split(pictures, -(-len(pictures) // min(OUTPUTS_AT_ONCE, resident.most)))
+        return np.concatenate([run(*resident.taken(resident.rows(part, 0)))[0] for part in parts])
 
     def _forward(self, model: keras.Model) -> compute.Forward:
         """One trace a phase, not one an epoch; and none for a head that another has just been trained for."""

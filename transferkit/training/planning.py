@@ -18,7 +18,7 @@ from transferkit.features.frozen import Frozen
 from transferkit.features.number_formats import width_of
 from transferkit.features.precision import Precision
 from transferkit.features.row_kinds import Rows
-from transferkit.features.row_sources import Source
+from transferkit.features.row_sources import Source, taking_once
 from transferkit.heads import has_class_token
 from transferkit.training import adapting, models, optimizers
 from transferkit.training.phase import Phase
@@ -211,4 +211,4 @@ def sampled(source: Source, train: np.ndarray, views: int, seed: int) -> np.ndar
     width = width_of(source.shapes)
     most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // (4 * width), len(train) * depth))
     pairs = np.random.default_rng(seed).choice(len(train) * depth, most, replace=False)
-    return source.take(train[pairs // depth], pairs % depth)[0]
+    return taking_once(source)(train[pairs // depth], pairs % depth)[0]

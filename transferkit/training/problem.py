@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,3 +122,8 @@ class Trained:
     calibration: tuple[np.ndarray, np.ndarray] | None = None
     joined: str = ""  # names of the networks where they are several, so that no one vector goes into a head
     refitted: bool = False  # whether the shipped model has learnt from validation pictures too
+
+    def without_answers(self) -> Trained:
+        """The same without outputs, which of many pictures and classes are large."""
+        none = np.zeros((0, self.val_outputs.shape[1]), np.float32)
+        return replace(self, val_outputs=none, train_outputs=none, calibration=None)

@@ -28,7 +28,7 @@ _PROMISED = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What is known of one picture; `fault` and `reason` are None where it can be read."""
 

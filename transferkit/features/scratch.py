@@ -1,0 +1,114 @@
+"""Arrays that are worked with for a while: in memory up to one bound for all of them, beyond it in nameless files.
+
+So a process takes as much memory for a million rows as for some ten thousand. What is computed is the same in both.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import shutil
+import tempfile
+import weakref
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.machine import available_memory
+from transferkit.errors import StorageError
+from transferkit.storage import cache_folder
+
+HELD_BYTES = 256 << 20  # of such arrays in memory at once; of rows that are read into it, as many again
+WRITE = 1 << 24  # bytes written at a time
+
+_held: dict[int, int] = {}  # by a number of each array in memory, its bytes
+
+
+def array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """An array whose content is not set: in memory while there is room within the bound, else in a file, which
+    `release` gives back; in memory too where there is no file to be had, and memory enough.
+
+    Args:
+        shape: of the array.
+        dtype: of its numbers.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size + held_bytes() > HELD_BYTES:
+        try:
+            return on_disk(shape, dtype)
+        except StorageError:
+            if 2 * size > available_memory():
+                raise
+    found = np.empty(shape, dtype)
+    _held[id(found)] = size
+    weakref.finalize(found, _held.pop, id(found))
+    return found
+
+
+def room(like: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """An `array` of the shape and type of another, as answers have those of the targets.
+
+    Args:
+        like: the other.
+    """
+    found: npt.NDArray[np.float64] = array(like.shape, like.dtype)
+    return found
+
+
+def held_bytes() -> int:
+    """Bytes of all that `array` made in memory and that is still used."""
+    return sum(list(_held.values()))
+
+
+def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """An array of zeros in a file that has no name, and is gone with it.
+
+    Args:
+        shape: of the array.
+        dtype: of its numbers.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    folder = _place()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            # Written, not only made long: a map into a file that the disk has no room for ends the process.
+            for start in range(0, size, WRITE):
+                file.write(bytes(min(WRITE, size - start)))
+            file.flush()
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise StorageError(
+            f"{size / 1e9:.1f} GB of features that memory has no room for cannot be written in {folder} "
+            f"({error.strerror or error}); free some space, or move the cache with TRANSFERKIT_CACHE"
+        ) from error
+
+
+def free_on_disk() -> int:
+    """Bytes that are free where `on_disk` puts arrays."""
+    return shutil.disk_usage(_place()).free
+
+
+def _place() -> Path:
+    """Where `on_disk` puts arrays: the cache, or the folder for temporary files where that cannot be written."""
+    folder = cache_folder()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def release(rows: Any) -> None:
+    """Of an array in a file, which is read into memory piece by piece, give back what there is of it. The system keeps
+    what it has room for."""
+    file = getattr(rows, "_mmap", None)
+    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
