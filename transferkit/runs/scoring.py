@@ -113,7 +113,10 @@ def scores(
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
             return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds, extra=extra))
 
-        limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive)
+        limits = intervals.of_table(
+            table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive,
+            ends_at_one=_ends_at_one(found),
+        )  # fmt: skip
         _attach(found, limits)
     if samples.kind.exclusive:
         _attach(found, _of_counts(samples.targets, samples.kind.decide(outputs), len(classes), seed))
@@ -136,16 +139,26 @@ def _flat(found: Scores) -> dict[Name, float | None]:
     }
 
 
+def _ends_at_one(found: Scores) -> Callable[[Name], int]:
+    """Of how many pictures a score is that is 1 at the most: of all, or of those of its class. 0 for any other."""
+    rows = found.rows
+
+    def count(name: Name) -> int:
+        number, key = name
+        if key not in AT_MOST_ONE:
+            return 0
+        return found.n if number is None else rows[number].support
+
+    return count
+
+
 def _attach(found: Scores, limits: Limits) -> None:
     """Put each interval beside its score, over one that is there; scores that are undefined get none."""
     rows = found.rows
     for (number, key), (low, high) in limits.items():
         table = found if number is None else rows[number]
-        if table.get(key) is None:
-            continue
-        if key in AT_MOST_ONE:
-            low, high = intervals.where_perfect((low, high), found.n if number is None else rows[number].support)
-        table[f"{key}_ci95"] = [float(low), float(high)]
+        if table.get(key) is not None:
+            table[f"{key}_ci95"] = [float(low), float(high)]
 
 
 def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) -> Limits:
