@@ -40,6 +40,20 @@ _COUNT = count()  # of the temporary files of this process
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
 
+LARGER_BOUND = "raise or lift the bound of this shell (ulimit -f)"  # where a file has become too large
+
+
+def full(error: BaseException | None) -> bool:
+    """Whether the disk, or what a user may have of it, is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def reason(error: OSError) -> str:
+    """What the system says of a write that failed; of a file that became too large for it also where that is set."""
+    said = error.strerror or str(error)
+    return f"{said}: {LARGER_BOUND}" if error.errno == errno.EFBIG else said
+
+
 @contextmanager
 def storage_errors(path: Path, remedy: str) -> Iterator[None]:
     """What the disk or the folder refuses becomes a StorageError; all else is raised as it is.
@@ -51,12 +65,12 @@ def storage_errors(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full(error):
             raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
         if error.errno == errno.EFBIG:
             raise StorageError(
-                f"cannot write {path}: it is larger than files may become here; raise or lift the bound of this shell "
-                "(ulimit -f), or choose a place on another file system"
+                f"cannot write {path}: it is larger than files may become here; {LARGER_BOUND}, or choose a place on "
+                "another file system"
             ) from error
         if error.errno in _REFUSED:
             raise StorageError(f"cannot write {path} ({error.strerror}); {remedy}") from error

@@ -13,7 +13,7 @@ from time import sleep
 from typing import Any
 
 from transferkit.errors import WeightsError
-from transferkit.files import read_json, remove_temporaries_of, sync_folder, write_json
+from transferkit.files import read_json, reason, remove_temporaries_of, sync_folder, write_json
 
 _BLOCK = 1 << 18
 _WORTH_REPEATING = (408, 425, 429)
@@ -177,7 +177,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WeightsError(f"cannot write {path}: {error.strerror or error}; make room or set KERAS_HOME") from error
+        raise WeightsError(f"cannot write {path}: {reason(error)}; make room or set KERAS_HOME") from error
 
 
 def _number(text: str | None) -> int | None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import StorageError
+from transferkit.files import reason
 from transferkit.storage import cache_folder
 
 Rows = npt.NDArray[np.float32]
@@ -210,7 +211,7 @@ def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     except OSError as error:
         raise StorageError(
             f"{size / 1e9:.1f} GB of features that memory has no room for cannot be written in {folder} "
-            f"({error.strerror or error}); free some space, or move the cache with TRANSFERKIT_CACHE"
+            f"({reason(error)}); free some space, or move the cache with TRANSFERKIT_CACHE"
         ) from error
 
 
