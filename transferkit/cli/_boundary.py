@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import click
 
 from transferkit import addresses
+from transferkit.beginning import INTERRUPTED, begun
 from transferkit.cli._common import echo
 from transferkit.console import silence
 from transferkit.errors import TransferKitError
@@ -70,6 +71,7 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
 
 def _guarded(command: click.Command, arguments: list[str]) -> int:
     try:
+        begun()
         result = _run(command, arguments)
         echo("", nl=False)  # hands on what others printed
         return result if isinstance(result, int) else 0
@@ -84,7 +86,7 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
         terminated = isinstance(stop, Terminated)
         # An empty line first: behind the ^C that a terminal shows.
         complain("\n".join(["", "terminated" if terminated else "interrupted", *getattr(stop, "__notes__", [])]))
-        return Terminated.exit_code if terminated else 130
+        return Terminated.exit_code if terminated else INTERRUPTED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _unread(sys.stdout):
             silence(sys.stdout)  # the reader went away (`… | head`): no error, and nothing more to flush
