@@ -72,6 +72,22 @@ def test_a_refusing_disk_is_a_storage_error(number: int, words: str, tmp_path: P
         raise OSError(number, os.strerror(number))
 
 
+def test_a_folder_that_was_there_is_not_made_again_and_those_below_it_are(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    run.mkdir()
+    with files.only_below(run):
+        files.write_text(run / "figures" / "wide" / "a.txt", "x")
+        files.write_text(other / "below" / "a.txt", "x")
+        run.rename(tmp_path / "moved")
+        for place in (run / "a.txt", run / "figures" / "a.txt"):
+            with pytest.raises(FileNotFoundError):
+                files.write_text(place, "x")
+        files.write_text(other / "b" / "a.txt", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved", "other"]
+    files.write_text(run / "a.txt", "x")
+    assert (run / "a.txt").is_file()
+
+
 def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match="cannot write"):

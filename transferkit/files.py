@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ ARRAY_DAMAGE = (
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
 )  # fmt: skip
+_THERE: ContextVar[tuple[Path, ...]] = ContextVar("_THERE", default=())  # folders that are not made (`only_below`)
 _COUNT = count()  # of the temporary files of this process
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
@@ -78,6 +80,28 @@ def storage_errors(path: Path, remedy: str) -> Iterator[None]:
 
 
 @contextmanager
+def only_below(folder: Path) -> Iterator[None]:
+    """While the block runs, nothing that is written in `folder` makes it: where it was moved away, that is
+    FileNotFoundError, and no half of its content comes to lie under the old name. Holds in this thread.
+    """
+    token = _THERE.set((*_THERE.get(), Path(folder)))
+    try:
+        yield
+    finally:
+        _THERE.reset(token)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it (see `only_below`), where they are not there."""
+    top = next((one for one in reversed(_THERE.get()) if folder == one or one in folder.parents), None)
+    if top is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for one in reversed([one for one in (folder, *folder.parents) if top in one.parents]):
+        one.mkdir(exist_ok=True)
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it and rename it to `path`, else remove it."""
     path = Path(path)
@@ -85,7 +109,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{_where()}-{next(_COUNT):x}.tmp{path.suffix}")
     try:
         with storage_errors(path, "choose another place"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             yield temporary
             with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())

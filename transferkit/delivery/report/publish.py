@@ -26,6 +26,7 @@ from transferkit.evaluation import calibration, counts
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
+from transferkit.runs.directory import standing
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord, WeightsRecord
@@ -63,11 +64,11 @@ def publish(
         content = report_content(layout, model)
         drawn = _drawn(content, drawing)
         images = {name: one.png() for name, one in drawn.items()}
-        layout.complete()  # by now it may have been renamed, and no other folder is made for a report
-        for name, image in images.items():
-            files.write_bytes(figures / f"{name}.png", image)
-        write_card(content, layout.card)
-        return write_report(content, layout.report, drawn)
+        with standing(layout, "write the report where it is now"):
+            for name, image in images.items():
+                files.write_bytes(figures / f"{name}.png", image)
+            write_card(content, layout.card)
+            return write_report(content, layout.report, drawn)
 
 
 def _drawn(content: ReportContent, drawing: Draughtsman | None) -> Mapping[str, Drawing | Drawn]:
