@@ -9,7 +9,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
@@ -28,7 +28,6 @@ def stream(
     model: keras.Model,
     sources: Sequence[Source],
     settings: DecodeSettings,
-    on_error: Callable[[int, PictureError], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Outputs of pictures one after the other; memory holds a window of them only.
 
@@ -36,10 +35,12 @@ def stream(
         model: uint8 pictures → outputs.
         sources: of the pictures.
         settings: how they are decoded.
-        on_error: is told of those that cannot be read; None: the error is raised.
 
     Yields:
-        Index and output [t] of every readable picture, in order.
+        Index and output [t] of every picture, in order.
+
+    Raises:
+        PictureError: one cannot be read.
     """
     run = compute.forward(model)
     pending: list[tuple[int, Pixels]] = []
@@ -51,7 +52,7 @@ def stream(
         rows = run([filled])[0]
         yield from ((index, rows[i]) for i, (index, _) in enumerate(pending))
 
-    for item in decode_many(sources, settings, on_error=on_error):
+    for item in decode_many(sources, settings):
         pending.append(item)
         if len(pending) == BATCH:
             yield from flush()
