@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transferkit import files
+from transferkit import csv_files, files
 from transferkit.errors import ConfigError, StorageError
 
 ODD = os.fsdecode(b"na\xffme")
@@ -108,8 +108,8 @@ def test_json_round_trips_and_is_always_valid_utf8(tmp_path: Path) -> None:
 
 def test_csv_keeps_every_name(tmp_path: Path) -> None:
     names = ["a,b", 'quo"te', "line\nbreak", "carriage\rreturn", "both\r\n", "=cmd()", "<script>", "🌹", ODD]
-    files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
-    assert [row["path"] for row in files.read_csv(tmp_path / "a.csv")] == names
+    csv_files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
+    assert [row["path"] for row in csv_files.read_csv(tmp_path / "a.csv")] == names
 
 
 def test_hashes(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_our_own_files_survive_an_editor_that_marks_them(tmp_path):
     (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
     (tmp_path / "splits.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nx,y\r\n")
     assert files.read_json(tmp_path / "run.json") == {"a": 1}
-    assert files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]
+    assert csv_files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]
 
 
 def test_every_reader_of_arrays_takes_a_header_that_does_not_close_for_damage(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from tests.data.containers.test_films import film
 from tests.runs.sealing import reseal
 from transferkit.cli import cli
 from transferkit.cli._boundary import guarded
+from transferkit.csv_files import read_csv
 from transferkit.delivery.explain import Explaining, Explanation, worst
 from transferkit.errors import ConfigError
-from transferkit.files import read_csv, read_json, write_json
+from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
 
 

@@ -76,7 +76,7 @@ def test_an_export_answers_as_the_run_and_its_example_runs(kind: str, quantize: 
 
 def sure(run: Any) -> dict[str, str]:
     """The test picture with the most confident answer."""
-    from transferkit.files import read_csv
+    from transferkit.csv_files import read_csv
 
     return max(read_csv(run.layout.predictions), key=lambda row: float(row["confidence"]))
 

@@ -10,7 +10,7 @@ import transferkit as tk
 from tests.marks import extended
 from tests.training.job import judge, recipe_for
 from transferkit import terms
-from transferkit.files import read_csv
+from transferkit.csv_files import read_csv
 from transferkit.runs import refit
 from transferkit.training.fit import StoppingMetric
 

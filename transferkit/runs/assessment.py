@@ -18,7 +18,7 @@ from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import write_json
-from transferkit.runs import analysis, uses
+from transferkit.runs import analysis, typical_features, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
 from transferkit.runs.packaging import Packaging
@@ -123,7 +123,7 @@ class Assessment:
     def _save_typical(self) -> None:
         context = self.context
         train, val = (Split(narrowed(part.x, self.trained, "head"), part.y) for part in self._rows)
-        analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
+        typical_features.save(context.layout.typical, train, val, self.trained, context.problem, context.settings.seed)
 
     def _count_use(self, metrics: MetricsRecord) -> None:
         """Note which run this is that was scored on these test pictures."""

@@ -13,11 +13,13 @@ import pytest
 
 from tests.runs.sealing import reseal
 from transferkit.console import Reporter
+from transferkit.csv_files import read_csv
 from transferkit.delivery.report import publish as module
-from transferkit.delivery.report.publish import publish, report_content
+from transferkit.delivery.report import run_content
+from transferkit.delivery.report.publish import publish
+from transferkit.delivery.report.run_content import report_content
 from transferkit.errors import RunError
 from transferkit.evaluation import scores
-from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
 
 QUIET = Reporter(quiet=True)
@@ -128,9 +130,9 @@ def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
 
 def test_only_pictures_that_are_shown_are_opened(copy: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    real = module.open_picture
-    monkeypatch.setattr(module, "open_picture", lambda path, *how: opened.append(path) or real(path, *how))
-    monkeypatch.setattr(module, "SHOWN", 2)
+    real = run_content.open_picture
+    monkeypatch.setattr(run_content, "open_picture", lambda path, *how: opened.append(path) or real(path, *how))
+    monkeypatch.setattr(run_content, "SHOWN", 2)
     content = report_content(copy)
     assert len(opened) == sum(len(content[key]) for key in ("errors", "confident", "uncertain"))  # type: ignore[literal-required]
     assert len(content["confident"]) == 1

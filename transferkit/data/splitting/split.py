@@ -15,12 +15,12 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.csv_files import read_csv, write_csv
 from transferkit.data.readers.cells import column, same_target
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.splitting.strata import distribute
 from transferkit.data.splitting.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
 from transferkit.errors import ConfigError, DataError, raise_problems
-from transferkit.files import read_csv, write_csv
 from transferkit.tasks.task import Strata
 
 COLUMNS = ("path", "label", "split", "fold", "sha256")
