@@ -268,7 +268,7 @@ class _Ended:
     """What the figures need of a run, read before its folder goes."""
 
     def __init__(self, run: tk.Run) -> None:
-        from transferkit.files import read_csv
+        from transferkit.csv_files import read_csv
         from transferkit.runs import model_file
 
         self.history = run.history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pstats
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,18 @@ def test_threads_and_what_is_to_be_put_in_order_are_waited_for_and_memory_is_not
     done = _ended(PROGRAM, used)
     assert (done.returncode, done.stderr) == (3, "")
     assert done.stdout.split("\n")[:-1] == ["said", "worked", "put in order", *end]
+
+
+def test_a_profile_is_written_and_so_is_what_a_tracer_saw(tmp_path: Path) -> None:
+    program, profile = tmp_path / "program.py", tmp_path / "profile"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-m", "cProfile", "-o", str(profile), str(program), "keras"]
+    subprocess.run(command, capture_output=True, check=False)
+    assert any(name == "leave" for _, _, name in pstats.Stats(str(profile)).stats)  # type: ignore[attr-defined]
+    traced = "sys.settrace(lambda *_: None)\ntry:\n    leave(3)\nfinally:\n    print('to be told')\n"
+    done = _ended(PROGRAM.replace("leave(3)", traced), "keras")
+    assert done.returncode == 3
+    assert "to be told" in done.stdout
 
 
 def test_an_output_that_is_closed_changes_nothing_of_how_it_ends() -> None:

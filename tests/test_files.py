@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transferkit import files
+from transferkit import csv_files, files
 from transferkit.errors import ConfigError, StorageError
 
 ODD = os.fsdecode(b"na\xffme")
@@ -72,6 +72,22 @@ def test_a_refusing_disk_is_a_storage_error(number: int, words: str, tmp_path: P
         raise OSError(number, os.strerror(number))
 
 
+def test_a_folder_that_was_there_is_not_made_again_and_those_below_it_are(tmp_path: Path) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    run.mkdir()
+    with files.only_below(run):
+        files.write_text(run / "figures" / "wide" / "a.txt", "x")
+        files.write_text(other / "below" / "a.txt", "x")
+        run.rename(tmp_path / "moved")
+        for place in (run / "a.txt", run / "figures" / "a.txt"):
+            with pytest.raises(FileNotFoundError):
+                files.write_text(place, "x")
+        files.write_text(other / "b" / "a.txt", "x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved", "other"]
+    files.write_text(run / "a.txt", "x")
+    assert (run / "a.txt").is_file()
+
+
 def test_a_folder_in_the_way_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(StorageError, match="cannot write"):
@@ -92,8 +108,8 @@ def test_json_round_trips_and_is_always_valid_utf8(tmp_path: Path) -> None:
 
 def test_csv_keeps_every_name(tmp_path: Path) -> None:
     names = ["a,b", 'quo"te', "line\nbreak", "carriage\rreturn", "both\r\n", "=cmd()", "<script>", "🌹", ODD]
-    files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
-    assert [row["path"] for row in files.read_csv(tmp_path / "a.csv")] == names
+    csv_files.write_csv(tmp_path / "a.csv", ["path", "n"], [(name, i) for i, name in enumerate(names)])
+    assert [row["path"] for row in csv_files.read_csv(tmp_path / "a.csv")] == names
 
 
 def test_hashes(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_our_own_files_survive_an_editor_that_marks_them(tmp_path):
     (tmp_path / "run.json").write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n')
     (tmp_path / "splits.csv").write_bytes(b"\xef\xbb\xbfpath,label\r\nx,y\r\n")
     assert files.read_json(tmp_path / "run.json") == {"a": 1}
-    assert files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]
+    assert csv_files.read_csv(tmp_path / "splits.csv") == [{"path": "x", "label": "y"}]
 
 
 def test_every_reader_of_arrays_takes_a_header_that_does_not_close_for_damage(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ Importing this package is cheap: Keras is imported by the first verb that comput
 """
 
 # First of all, and without `from __future__`: a file of that name in the working directory would be imported too.
-from transferkit import importing
+from transferkit import beginning, importing
 
+beginning.until_begun(importing.started_as())
 importing.begin()
 
 import importlib  # noqa: E402

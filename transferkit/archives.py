@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
+from transferkit.file_windows import File, Window
 from transferkit.storage import own_temporaries
 from transferkit.text import shown
 
@@ -157,41 +158,9 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
     """The member as a file to seek in. What is stored as it is (all that Keras writes) is not read into memory."""
     if member.compress_type != zipfile.ZIP_STORED or archive.filename is None:
         return io.BytesIO(archive.read(member))
-    raw = open(archive.filename, "rb")  # noqa: SIM115 (the window closes it)
-    raw.seek(member.header_offset)
-    names, extra = struct.unpack("<26xHH", raw.read(30))
-    return io.BufferedReader(_Window(raw, member.header_offset + 30 + names + extra, member.file_size))
-
-
-class _Window(io.RawIOBase):
-    """`size` bytes of an open file from `start` on, as a file of its own."""
-
-    def __init__(self, raw: IO[bytes], start: int, size: int) -> None:
-        self._raw, self._start, self._size, self._place = raw, start, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence])
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def readinto(self, buffer: Any) -> int:
-        self._raw.seek(self._start + self._place)
-        found = self._raw.read(min(len(buffer), max(0, self._size - self._place)))
-        buffer[: len(found)] = found
-        self._place += len(found)
-        return len(found)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+    file = File(Path(archive.filename))
+    names, extra = struct.unpack("<26xHH", file.read(member.header_offset, 30))
+    return io.BufferedReader(Window(file, member.header_offset + 30 + names + extra, member.file_size))
 
 
 def _size(archive: zipfile.ZipFile) -> int:

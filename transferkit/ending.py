@@ -13,8 +13,10 @@ from typing import NoReturn
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with `code`, at once where it holds so much that this takes long."""
-    if "keras" in sys.modules:
+    """End the process with `code`: at once where it holds so much that this takes long, and nobody (a profiler, say)
+    waits for the end of the program to tell what he saw of it.
+    """
+    if "keras" in sys.modules and not _traced():
         at_once(code)
     sys.exit(code)
 
@@ -32,6 +34,14 @@ def at_once(code: int) -> NoReturn:
     _on_requests_to_end(signal.SIG_DFL)  # the reader of the output may not take it
     handed = _handed_on()  # of a command that failed as well: what it said before tells why
     os._exit(code or handed)
+
+
+def _traced() -> bool:
+    """Whether a profiler, a debugger or a tool that measures coverage follows this program."""
+    if sys.gettrace() is not None or sys.getprofile() is not None:
+        return True
+    tools = getattr(sys, "monitoring", None)  # from Python 3.12 on they may use that instead
+    return tools is not None and any(tools.get_tool(number) is not None for number in range(6))
 
 
 def _on_requests_to_end(action: signal.Handlers) -> None:

@@ -64,13 +64,12 @@ def raise_problems(kind: type[TransferKitError], problems: Iterable[str]) -> Non
         raise kind(f"{len(found)} problems:\n" + "\n".join(f"  - {p}" for p in found))
 
 
-def nearest(word: str, options: Iterable[str], count: int = 3) -> str:
+def nearest(word: str, options: Iterable[str]) -> str:
     """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near.
 
     Args:
         word: what was given.
         options: what there is.
-        count: how many are named at most.
     """
-    near = get_close_matches(word.lower(), list(options), n=count, cutoff=0.5)
+    near = get_close_matches(word.lower(), list(options), n=3, cutoff=0.5)
     return "; nearest: " + ", ".join(f"'{shown(n)}'" for n in near) if near else ""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import errno
 import functools
 import glob
 import hashlib
-import io
 import json
 import os
 import platform
@@ -17,9 +15,10 @@ import time
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain, count
+from contextvars import ContextVar
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,23 @@ ARRAY_DAMAGE = (
 _REFUSED = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY,
 )  # fmt: skip
+_THERE: ContextVar[tuple[Path, ...]] = ContextVar("_THERE", default=())  # folders that are not made (`only_below`)
 _COUNT = count()  # of the temporary files of this process
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
+
+
+LARGER_BOUND = "raise or lift the bound of this shell (ulimit -f)"  # where a file has become too large
+
+
+def full(error: BaseException | None) -> bool:
+    """Whether the disk, or what a user may have of it, is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def reason(error: OSError) -> str:
+    """What the system says of a write that failed; of a file that became too large for it also where that is set."""
+    said = error.strerror or str(error)
+    return f"{said}: {LARGER_BOUND}" if error.errno == errno.EFBIG else said
 
 
 @contextmanager
@@ -51,16 +65,38 @@ def storage_errors(path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if full(error):
             raise StorageError(f"no space left while writing {path}; free some and repeat the command") from error
         if error.errno == errno.EFBIG:
             raise StorageError(
-                f"cannot write {path}: it is larger than files may become here; raise or lift the bound of this shell "
-                "(ulimit -f), or choose a place on another file system"
+                f"cannot write {path}: it is larger than files may become here; {LARGER_BOUND}, or choose a place on "
+                "another file system"
             ) from error
         if error.errno in _REFUSED:
             raise StorageError(f"cannot write {path} ({error.strerror}); {remedy}") from error
         raise
+
+
+@contextmanager
+def only_below(folder: Path) -> Iterator[None]:
+    """While the block runs, nothing that is written in `folder` makes it: where it was moved away, that is
+    FileNotFoundError, and no half of its content comes to lie under the old name. Holds in this thread.
+    """
+    token = _THERE.set((*_THERE.get(), Path(folder)))
+    try:
+        yield
+    finally:
+        _THERE.reset(token)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and those above it (see `only_below`), where they are not there."""
+    top = next((one for one in reversed(_THERE.get()) if folder == one or one in folder.parents), None)
+    if top is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        return
+    for one in reversed([one for one in (folder, *folder.parents) if top in one.parents]):
+        one.mkdir(exist_ok=True)
 
 
 @contextmanager
@@ -71,7 +107,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}-{_where()}-{next(_COUNT):x}.tmp{path.suffix}")
     try:
         with storage_errors(path, "choose another place"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             yield temporary
             with open(temporary, "rb") as handle:
                 os.fsync(handle.fileno())
@@ -241,49 +277,6 @@ def settings_text(path: Path, option: str) -> str:
         raise ConfigError(
             f"{option} {shown(path)} is not UTF-8 text (byte {error.start}: {error.reason}); save it as UTF-8"
         ) from error
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV with a header line, whole or not at all; one row at a time is in memory.
-
-    Args:
-        path: as for `write_bytes`.
-        header: names of the columns.
-        rows: cells in their order.
-    """
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        for row in chain([header], rows):
-            handle.write((csv_line(row) + "\n").encode("utf-8", "surrogateescape"))
-
-
-def csv_line(cells: Sequence[Any]) -> str:
-    """One line of a CSV without its end; cells that hold line breaks of any kind are quoted."""
-    buffer = io.StringIO()
-    # Python 3.11 quotes only the breaks that end its lines; a lone carriage return splits a row elsewhere.
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue()[:-2]
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV as dictionaries of text. Raises ValueError for what is no CSV."""
-    return parse_csv(Path(path).read_bytes())
-
-
-def parse_csv(content: bytes) -> list[dict[str, str]]:
-    """Rows of CSV text as dictionaries of text. Raises ValueError for what is no CSV (a cell above 131,072 characters).
-
-    A row with too many cells holds the rest under None, one with too few None in their place.
-    """
-    return list(csv_rows(content))
-
-
-def csv_rows(content: bytes) -> Iterator[dict[str, str]]:
-    """The same one by one, for tables that are too large to be held as text: ValueError comes where the damage is."""
-    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
-    try:
-        yield from csv.DictReader(text)
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
 
 
 def sha256_bytes(content: bytes) -> str:

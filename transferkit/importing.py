@@ -84,15 +84,19 @@ def begin() -> None:
     """
     if told := os.environ.get(FOREIGN):
         sys.path[:] = trusted(sys.path, [os.fsdecode(bytes.fromhex(folder)) for folder in told.split(":")])
-    elif _commanded(sys.argv, sys.orig_argv):
+    elif started_as():
         sys.path[:] = trusted(sys.path)
 
 
-def _commanded(argv: list[str], words: list[str]) -> bool:
-    """Whether Python was started to be the command line: as the installed script, or by `python -m transferkit`."""
-    first = argv[0] if argv else ""
+def started_as() -> str:
+    """What of ours Python was started to be: "transferkit" for the command line (the installed script, or `python -m
+    transferkit`), the module's name for a process that we began; "" for any other program.
+    """
+    first = sys.argv[0] if sys.argv else ""
     if first != "-m":  # which stands there while Python looks for the module
-        return os.path.basename(first) in ("transferkit", "transferkit.exe", "transferkit-script.py")
+        script = os.path.basename(first) in ("transferkit", "transferkit.exe", "transferkit-script.py")
+        return "transferkit" if script else ""
+    words = sys.orig_argv
     flags = [word for word in words[1:] if word.startswith("-") and "m" in word and not word.startswith("--")]
     name = flags[0].partition("m")[2] or words[words.index(flags[0]) + 1] if flags else ""
-    return name.split(".")[0] == "transferkit"
+    return name if name.split(".")[0] == "transferkit" else ""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 SHORTEST_BAR, LONGEST_BAR = 10, 30
 SETTLED = 1.0  # seconds of steady work before an estimate is worth saying
 GAP = "  "
+INDENT = "  "
 
 
 class Estimate:
@@ -84,20 +85,19 @@ def lines(title: str, share: float, facts: Sequence[str], notes: Sequence[str], 
     return [top, *packed(notes, width)]
 
 
-def packed(notes: Sequence[str], width: int, indent: str = "  ") -> list[str]:
+def packed(notes: Sequence[str], width: int) -> list[str]:
     """Notes side by side in as few lines as they need.
 
     Args:
         notes: texts.
         width: columns of a line.
-        indent: at the beginning of each.
     """
     found: list[str] = []
     for note in notes:
         if found and len(found[-1]) + len(GAP) + len(note) <= width:
             found[-1] += GAP + note
         else:
-            found.append(indent + note)
+            found.append(INDENT + note)
     return found
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benches.measuring import Bar, in_child, measurement, peak_mb, scratch
+from benches.noting import Noting
 from benches.pictures import synthetic
-from transferkit.console import Reporter
 
 BARS = (
     Bar("peak_above_import_mb", "<=", 1500, "peak memory above the import, 50,000 pictures of 64 pixels, maps on disk"),
@@ -49,17 +47,3 @@ def whole(data: str, epochs: int) -> dict[str, Any]:
     )  # fmt: skip
     return {"import_mb": before, "above_import_mb": stages, "seconds": time.perf_counter() - started,
             "peak_above_import_mb": peak_mb() - before, "stages": run.manifest["timings"]}  # fmt: skip
-
-
-class Noting(Reporter):
-    """Notes the peak at the end of everything that shows progress."""
-
-    def __init__(self, stages: dict[str, float], before: float) -> None:
-        super().__init__(quiet=True)
-        self.stages, self.before = stages, before
-
-    @contextmanager
-    def progress(self, title: str, total: int, unit: str = "pictures") -> Iterator[Any]:
-        with super().progress(title, total, unit) as advance:
-            yield advance
-        self.stages[title] = peak_mb() - self.before

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from benches.measuring import Bar, in_child, measurement, peak_mb, scratch
+from benches.noting import Noting
 from benches.pictures import synthetic
-from transferkit.console import Reporter
 
 BARS = (
     Bar("steepest", "<=", 1.1, "growth of the seconds of the steepest stage between the two largest: exponent"),
@@ -90,23 +88,3 @@ def whole(data: str, head: str) -> dict[str, Any]:
         "peak_above_import_mb": stages, "report_mb": layout.report.stat().st_size / 1e6,
         "metrics_mb": layout.metrics.stat().st_size / 1e6, "peak_mb": peak_mb(),
     }  # fmt: skip
-
-
-class Noting(Reporter):
-    """Notes the peak of the memory at the end of everything that shows itself."""
-
-    def __init__(self, stages: dict[str, float], before: float) -> None:
-        super().__init__(quiet=True)
-        self.stages, self.before = stages, before
-
-    @contextmanager
-    def progress(self, title: str, total: int, unit: str = "pictures", done: float = 0) -> Iterator[Any]:
-        with super().progress(title, total, unit, done) as advance:
-            yield advance
-        self.stages[title] = peak_mb() - self.before
-
-    @contextmanager
-    def step(self, title: str) -> Iterator[None]:
-        with super().step(title):
-            yield
-        self.stages[title] = peak_mb() - self.before

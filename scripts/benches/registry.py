@@ -11,7 +11,7 @@ import kinds
 
 from benches.measuring import Bar
 
-SHARED = ("measuring", "page", "registry", "pictures", "head_sets", "device")
+SHARED = ("measuring", "noting", "page", "registry", "pictures", "head_sets", "device")
 # Quick ones first; those not named here follow by name.
 ORDER = ("decode", "memory", "views", "head", "extraction", "precision", "features_memory", "block5", "frozen")
 

@@ -131,6 +131,30 @@ def test_a_working_directory_that_was_removed_is_said(tmp_path: Path, monkeypatc
     )
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.npy"),
+            "cannot write a.npy (No space left on device); free",
+        ),
+        (OSError(errno.EFBIG, "File too large"), "cannot write a file (File too large: raise or lift"),
+    ],
+)
+def test_a_disk_that_is_full_wherever_it_shows_is_no_bug_of_ours(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scan(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("transferkit.data.source.scan", scan)
+    told = call("data", "summary", ".")
+    assert told.code == 1
+    assert told.err.splitlines()[-1].startswith(f"error: {said}")
+    assert told.err.endswith("; --debug shows where\n")
+    assert "bug in transferkit" not in told.err
+
+
 @posix
 def test_a_closed_output_is_nobody_listening(flowers: Path) -> None:
     assert shell(">&-", "data", "summary", flowers).returncode == 0

@@ -19,7 +19,8 @@ from tests.records import facts_of
 from tests.runs.sealing import reseal
 from tests.terminal import received
 from transferkit.cli import _common
-from transferkit.files import csv_line, write_json
+from transferkit.csv_files import csv_line
+from transferkit.files import write_json
 from transferkit.runs import model_file
 from transferkit.runs.layout import Layout
 

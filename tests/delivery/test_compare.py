@@ -10,9 +10,10 @@ import transferkit as tk
 from tests.runs.sealing import reseal
 from transferkit.cli import cli
 from transferkit.cli._boundary import guarded
+from transferkit.csv_files import read_csv, write_csv
 from transferkit.errors import RunError
 from transferkit.evaluation.intervals import mcnemar
-from transferkit.files import read_csv, read_json, write_csv, write_json
+from transferkit.files import read_json, write_json
 
 NAMES = [str(d) for d in range(10)]
 

@@ -10,11 +10,12 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.readers import forms
+from transferkit.csv_files import read_csv, write_csv
 from transferkit.data.digits import write_digits
 from transferkit.data.readers.request import Reading
 from transferkit.delivery.evaluate import _read_as_then
 from transferkit.errors import DataError, RunError
-from transferkit.files import read_csv, read_json, write_csv, write_json
+from transferkit.files import read_json, write_json
 
 
 def written(path, rows):

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli.calls import call
 from tests.data.containers.test_films import film
 from tests.runs.sealing import reseal
 from transferkit.cli import cli
 from transferkit.cli._boundary import guarded
-from transferkit.delivery.explain import Explaining, worst
+from transferkit.csv_files import read_csv
+from transferkit.delivery.explain import Explaining, Explanation, worst
 from transferkit.errors import ConfigError
-from transferkit.files import read_csv, read_json, write_json
+from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
 
 
@@ -71,6 +73,16 @@ def test_a_picture_that_changed_since_the_run_is_not_shown_as_its_mistake(digits
     before = worst(Layout(copy))
     before[0].write_bytes(before[1].read_bytes())
     assert worst(Layout(copy)) == before[1:]
+
+
+def test_a_run_that_is_renamed_meanwhile_does_not_get_its_old_folder_back(digits_run, digits, tmp_path, monkeypatch):
+    run = shutil.copytree(digits_run.folder, tmp_path / "run")
+    save = Explanation.save
+    monkeypatch.setattr(Explanation, "save", lambda self, to: run.rename(tmp_path / "renamed") and save(self, to))
+    said = call("explain", run, digits / "3")
+    assert said.code == 2
+    assert said.err.endswith("run was moved or removed meanwhile; explain it where it is now\n")
+    assert not run.exists()
 
 
 def test_another_class_has_another_map(digits_run, digits):

@@ -76,7 +76,7 @@ def test_an_export_answers_as_the_run_and_its_example_runs(kind: str, quantize: 
 
 def sure(run: Any) -> dict[str, str]:
     """The test picture with the most confident answer."""
-    from transferkit.files import read_csv
+    from transferkit.csv_files import read_csv
 
     return max(read_csv(run.layout.predictions), key=lambda row: float(row["confidence"]))
 
@@ -283,6 +283,21 @@ def test_a_failure_while_replacing_keeps_the_old_export(
         run.export("litert", output=target, replace=True)
     assert (target / "export.json").read_bytes() == content
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["out"]
+
+
+def test_a_run_that_is_renamed_meanwhile_does_not_get_its_old_folder_back(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, write = copy_of(run, tmp_path / "run"), companions.write
+
+    def renamed(*given: Any) -> None:
+        own.folder.rename(tmp_path / "renamed")
+        write(*given)
+
+    monkeypatch.setattr(companions, "write", renamed)
+    with pytest.raises(RunError, match="was moved or removed meanwhile; export it where it is now"):
+        own.export("keras")
+    assert not own.folder.exists()
 
 
 def test_an_export_is_on_the_disk_before_it_has_its_name(tmp_path: Path, synced: dict[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import zipfile
 from pathlib import Path
@@ -79,15 +80,18 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     test_nothing_is_overwritten_and_a_repetition_copies_nothing(tmp_path)
 
 
-def test_a_full_disk_is_named_and_leaves_no_half_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "words"), [(errno.ENOSPC, "No space left"), (errno.EFBIG, "ulimit -f")])
+def test_a_disk_that_refuses_is_named_and_leaves_no_half_copy(
+    number: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = picture(tmp_path / "in", "1.png")
 
     def full(_: Path, to: Path) -> None:
         to.write_bytes(b"pic")
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match=words):
         list(Sorter(tmp_path / "out", "classify", ["rose"]).sort([answered(source, "rose")]))
     assert names(tmp_path / "out") == []
 

@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from tests.marks import extended
 from transferkit.errors import ConfigError, DataError
-from transferkit.evaluation.intervals import FAST, bootstrap, from_counts_of, mcnemar, paired_bootstrap, wilson
+from transferkit.evaluation.intervals import FAST, from_counts_of, mcnemar, of_table, paired_bootstrap, wilson
 
 
 def test_wilson_gives_the_published_interval():
@@ -42,61 +42,72 @@ def answers(seed, n=300, count=4, right=0.8):
     return true, np.where(rng.random(n) < right, true, rng.integers(0, count, n))
 
 
-def test_bootstrap_of_accuracy_is_close_to_theory():
+def resampled(metric, true, guess, ends_at_one=0, **settings):
+    return of_table(
+        lambda t, p: {"score": metric(t, p)}, true, guess, ends_at_one=lambda _: ends_at_one, **settings
+    ).get("score")
+
+
+def test_the_interval_of_accuracy_is_close_to_theory():
     true, guess = answers(0)
     share = (true == guess).mean()
     half = NormalDist().inv_cdf(0.975) * np.sqrt(share * (1 - share) / len(true))
-    low, high = bootstrap("accuracy", true, guess, repeats=4000, seed=0)
+    low, high = from_counts_of(true, guess, 4, repeats=4000)[0]["accuracy"]
     assert (low, high) == pytest.approx((share - half, share + half), abs=0.008)
 
 
-@pytest.mark.parametrize("stratify", [False, True])
-def test_fast_path_and_resampling_of_pictures_agree(stratify):
+def test_counts_and_resampled_pictures_agree():
     true, guess = answers(1)
 
     def macro_f1(t, p):
         return f1_score(t, p, average="macro")
 
-    fast = bootstrap("macro_f1", true, guess, repeats=600, seed=0, stratify=stratify)
-    slow = bootstrap(macro_f1, true, guess, repeats=600, seed=0, stratify=stratify)
-    assert fast == pytest.approx(slow, abs=0.012)
+    slow = resampled(macro_f1, true, guess, repeats=600, stratify=True)
+    assert from_counts_of(true, guess, 4, repeats=600)[0]["macro_f1"] == pytest.approx(slow, abs=0.012)
 
 
 def test_stratified_resamples_keep_every_class():
     true = np.array([0] * 50 + [1])
     seen = []
-    bootstrap(lambda t, p: seen.append((t == 1).sum()) or 1.0, true, true, repeats=50, stratify=True)
+    resampled(lambda t, p: seen.append((t == 1).sum()) or 1.0, true, true, repeats=50, stratify=True)
     assert set(seen) == {1}
 
 
-def test_probabilities_are_accepted_and_the_seed_decides():
+def test_the_seed_decides():
     true, guess = answers(2)
-    probs = np.eye(4)[guess]
-    first = bootstrap("accuracy", true, probs, seed=0)
-    assert first == bootstrap("accuracy", true, guess, seed=0)
-    assert first != bootstrap("accuracy", true, guess, seed=1)
+    first = from_counts_of(true, guess, 4, seed=0)
+    assert first == from_counts_of(true, guess, 4, seed=0)
+    assert first != from_counts_of(true, guess, 4, seed=1)
 
 
-@pytest.mark.parametrize("name", FAST)
-def test_every_fast_metric_of_a_hundred_classes_is_quick(name):
+def test_a_hundred_classes_are_quick():
     true, guess = answers(3, n=5000, count=100)
     start = time.perf_counter()
-    low, high = bootstrap(name, true, guess, repeats=1000)
+    found, f1 = from_counts_of(true, guess, 100)
     assert time.perf_counter() - start < 5
-    assert low < high
+    assert set(found) == set(FAST)
+    assert all(low < high for low, high in [*found.values(), *f1])
+
+
+def test_a_perfect_score_is_as_sure_as_that_many_right_answers():
+    """Where a score ends at 1, who asks for its interval has to say: no caller can forget it."""
+    true, _ = answers(5, n=30)
+    found, f1 = from_counts_of(true, true, 4)
+    assert set(found.values()) == {wilson(30, 30)}
+    assert f1 == [wilson(int(count), int(count)) for count in np.bincount(true)]
+    assert resampled(accuracy, true, true, ends_at_one=30) == wilson(30, 30)
+    assert resampled(accuracy, true, true) == (1.0, 1.0)  # an error of 1 everywhere is no perfect score
+    with pytest.raises(TypeError, match="ends_at_one"):
+        of_table(lambda t, p: {"score": 1.0}, true, true)
 
 
 def test_an_undefined_score_has_no_interval():
-    assert bootstrap(lambda t, p: None, [1, 2, 3], [1, 2, 3], repeats=20) is None
+    assert resampled(lambda t, p: None, [1, 2, 3], [1, 2, 3], repeats=20) is None
 
 
-def test_wrong_names_and_levels_say_what_is_allowed():
-    with pytest.raises(ConfigError, match="balanced_accuracy"):
-        bootstrap("acc", [0, 1], [0, 1])
-    with pytest.raises(ConfigError, match="between 0 and 1"):
-        bootstrap("accuracy", [0, 1], [0, 1], level=95)
+def test_several_labels_cannot_be_stratified():
     with pytest.raises(ConfigError, match="stratify"):
-        bootstrap(lambda t, p: 1.0, np.zeros((3, 2)), np.zeros((3, 2)), stratify=True)
+        resampled(lambda t, p: 1.0, np.zeros((3, 2)), np.zeros((3, 2)), stratify=True)
 
 
 def accuracy(t, p):
@@ -131,7 +142,7 @@ def test_intervals_hold_what_they_say_for_few_pictures_too(count):
     covered = {"mae": 0, "macro_f1": 0}
     for seed in range(300):
         y = rng.normal(size=count)
-        low, high = bootstrap(
+        low, high = resampled(
             lambda a, b: float(np.abs(a - b).mean()), y, y + rng.normal(size=count), repeats=300, seed=seed
         )
         covered["mae"] += low <= np.sqrt(2 / np.pi) <= high

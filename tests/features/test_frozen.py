@@ -38,7 +38,7 @@ def test_cut_and_pooled_rows_come_from_one_pass_and_are_what_the_network_gives(m
     frozen.prepare([rows, pooled], samples, wanted)
     assert frozen.rows_computed == 90
     pictures, picked = np.arange(30), np.arange(30) % 3
-    pixels = np.stack([views.pixels(samples, i, [v])[0] for i, v in zip(pictures, picked, strict=True)])
+    pixels = views.pixels(samples, pictures, picked)
     for kind in (rows, pooled):
         source = frozen.source(kind, samples, wanted)
         assert isinstance(source, Stored)
@@ -59,7 +59,7 @@ def test_several_tensors_at_the_cut(mini, samples, views):
     frozen.prepare([rows], samples, wanted)
     tensors = frozen.source(rows, samples, wanted).take(np.arange(4), np.zeros(4, int))
     top = compute.forward(parts.tail)(tensors)[0]
-    pixels = np.concatenate([views.pixels(samples, i, [0]) for i in range(4)]).astype(np.float32)
+    pixels = views.pixels(samples, range(4)).astype(np.float32)
     np.testing.assert_allclose(top, compute.forward(mini.model)([pixels / 127.5 - 1])[0], rtol=1e-2, atol=2e-3)
 
 

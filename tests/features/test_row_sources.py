@@ -30,6 +30,16 @@ def test_pixels_are_streamed_as_they_are_drawn(samples, views):
     np.testing.assert_array_equal(pixels, views.pixels(samples, 4, [0, 2]))
 
 
+def test_pixels_of_many_pairs_are_those_of_each_of_them(samples, views, monkeypatch):
+    alone = np.stack([[views.pixels(samples, picture, view) for view in (1, 0, 2)] for picture in (3, 0, 4)])
+    decoded = []
+    monkeypatch.setattr(Views, "draw", lambda *given, own=Views.draw: decoded.extend(given[2]) or own(*given))
+    np.testing.assert_array_equal(views.pixels(samples, [[3], [0], [4]], [1, 0, 2]), alone)
+    assert sorted(decoded) == [(0, [1, 0, 2]), (3, [1, 0, 2]), (4, [1, 0, 2])], "each picture is decoded once"
+    np.testing.assert_array_equal(views.pixels(samples, [3, 0, 4]), alone[:, 1])
+    assert views.pixels(samples, []).shape == (0, 32, 32, 3)
+
+
 def test_mirrored_views_are_the_same_pictures_the_other_way_round_under_names_of_their_own(samples, views):
     mirrored = replace(views, mirrored=True)
     plain, other = (each.pixels(samples, 4, [0, 1, 2]) for each in (views, mirrored))
@@ -82,7 +92,7 @@ def test_graph_precision_streams_from_a_thread(samples, views, mini):
     thread = threading.Thread(target=lambda: found.append(source.take(np.arange(5), np.zeros(5, int))[0]))
     thread.start()
     thread.join()
-    exact = compute.forward(kind.model)([np.stack([views.pixels(samples, i, [0])[0] for i in range(5)])])[0]
+    exact = compute.forward(kind.model)([views.pixels(samples, range(5))])[0]
     cosine = (found[0] * exact).sum(1) / np.linalg.norm(found[0], axis=1) / np.linalg.norm(exact, axis=1)
     assert cosine.min() > 0.999
 

@@ -10,7 +10,7 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.fresh import Fresh
-from transferkit.files import read_csv
+from transferkit.csv_files import read_csv
 
 ANSWER = """
 import sys, keras, numpy as np

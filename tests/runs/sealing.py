@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from transferkit.files import read_csv, read_json, write_json
+from transferkit.csv_files import read_csv
+from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.tables import data_digest, split_digest
 

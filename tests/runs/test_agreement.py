@@ -10,13 +10,13 @@ from tests.fake_engine import faked
 from tests.training.job import recipe_for
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.csv_files import read_csv
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.errors import TrainingError
 from transferkit.evaluation import calibration
 from transferkit.features import precision
 from transferkit.features.precision import Precision
-from transferkit.files import read_csv
 from transferkit.runs import model_file, scoring
 from transferkit.runs.agreement import TOLERANCE, agreed, gap, sampled
 from transferkit.selection import shipping

@@ -2,13 +2,10 @@
 
 import dataclasses
 
-import keras
 import numpy as np
-import pytest
 
 from tests.records import metrics_of
 from transferkit.data.source import scan
-from transferkit.errors import RunError
 from transferkit.runs import analysis
 
 
@@ -26,34 +23,6 @@ def test_metrics_hold_learning_curve_abstention_and_both_calibration_errors(digi
             assert 0 <= row["test_coverage"] <= 1
     for split in ("val", "test"):
         assert 0 <= metrics[split]["ece_uncalibrated"] <= 1
-
-
-def test_the_summary_of_training_features_comes_back_as_written(digits_run):
-    found = analysis.load_typical(digits_run.layout.typical)
-    assert found is not None
-    assert len(found.mean) == found.axes.shape[1] == 224  # the width of mini
-    assert found.limit > 0
-
-
-def test_a_damaged_summary_is_an_error_with_a_remedy(tmp_path):
-    path = tmp_path / "typical.npz"
-    assert analysis.load_typical(path) is None
-    path.write_bytes(b"PK\x03\x04 nonsense")
-    with pytest.raises(RunError, match="is damaged"):
-        analysis.load_typical(path)
-
-
-def test_features_of_the_shipped_model_come_beside_its_answers(digits_run):
-    model = digits_run.model()
-    both = analysis.with_features(model)
-    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
-    outputs = np.asarray(both(pixels))
-    assert outputs.shape == (2, 10 + 224)
-    np.testing.assert_allclose(outputs[:, :10], np.asarray(model([pixels])), atol=1e-6)
-    backbone = model.get_layer("mini")
-    scaled = model.get_layer(model.layers[1].name)(pixels)
-    expected = keras.ops.convert_to_numpy(backbone(scaled)).mean((1, 2))
-    np.testing.assert_allclose(outputs[:, 10:], expected, atol=1e-5)
 
 
 def test_exact_copies_and_groups_do_not_judge_each_others_labels(monkeypatch):

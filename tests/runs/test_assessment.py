@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from transferkit.csv_files import read_csv
 from transferkit.features.row_sources import Views
-from transferkit.files import read_csv
 from transferkit.runs import analysis
 from transferkit.runs.assessment import Assessment
 

@@ -13,10 +13,10 @@ import pytest
 from tests.data.pictures import folder_of_classes
 from transferkit.config import make
 from transferkit.console import Reporter
+from transferkit.csv_files import write_csv
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.errors import DataError, RunError
-from transferkit.files import write_csv
 from transferkit.runs import manifest, model_file
 from transferkit.runs.intake import readable
 from transferkit.runs.layout import Layout

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from transferkit.csv_files import read_csv
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import Splits, save_splits
-from transferkit.files import read_csv
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import data_digest

@@ -13,10 +13,10 @@ from tests.marks import extended
 from transferkit import compute
 from transferkit.backbones.build import build
 from transferkit.console import Reporter
+from transferkit.csv_files import read_csv
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.source import scan
 from transferkit.evaluation import metrics
-from transferkit.files import read_csv
 from transferkit.runs import model_file, scoring, tails
 
 TAIL: dict[str, Any] = {"unfreeze": "from:block4", "views": 1, "epochs": 3, "patience": 2, "quiet": True}

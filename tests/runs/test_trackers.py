@@ -11,7 +11,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.marks import extended
 from transferkit.console import Reporter
-from transferkit.files import read_csv
+from transferkit.csv_files import read_csv
 from transferkit.runs import tracker_backends, trackers
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord

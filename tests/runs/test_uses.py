@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.files import read_json, write_csv, write_json
+from transferkit.csv_files import write_csv
+from transferkit.files import read_json, write_json
 from transferkit.runs import uses
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord

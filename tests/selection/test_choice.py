@@ -94,7 +94,6 @@ def test_the_expected_score_is_not_the_winners_own(name: str) -> None:
     assert abs(np.mean(own)) < 0.35 * np.mean(optimism)
 
 
-@pytest.mark.extended
 def test_of_answers_that_are_all_right_no_more_is_said_than_their_number_allows() -> None:
     labels = np.arange(30) % 3
     one = OutOfFold(logits=[20 * np.eye(3)[labels]], scores=[1.0], by_picture=None)
@@ -107,6 +106,7 @@ def test_of_answers_that_are_all_right_no_more_is_said_than_their_number_allows(
     assert interval[0] < score < interval[1] <= 1.0
 
 
+@pytest.mark.extended
 def test_the_interval_holds_what_it_says() -> None:
     """Classifiers chosen and fitted on 150 pictures of which the truth is known: the score on new ones lies inside."""
     rng, inside, repeats = np.random.default_rng(0), 0, 150

@@ -79,7 +79,7 @@ def test_what_is_frozen_stays_bit_by_bit_and_what_is_trained_is_shipped(
         expected = sum(before[path].size for path in small)
     report = trained.phases[-1]
     assert f"({adapting.words(adapt)}): {expected:,} backbone weights + head" in report.trained  # type: ignore[arg-type]
-    pixels = np.concatenate([work.views.pixels(work.problem.samples, int(i), [0]) for i in work.problem.val])
+    pixels = work.views.pixels(work.problem.samples, work.problem.val)
     np.testing.assert_allclose(compute.forward(trained.model)([pixels])[0], trained.val_outputs, atol=1e-4)
     assert {weight.path for weight in trained.model.weights} >= set(before)
     assert not any("lora" in weight.path for weight in trained.model.weights)

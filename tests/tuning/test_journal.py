@@ -1,5 +1,6 @@
 """The journal: nothing that was appended is lost, whatever moment the process dies at."""
 
+import errno
 import json
 import os
 import signal
@@ -136,7 +137,10 @@ def test_another_search_is_refused_with_every_difference_in_words(tmp_path):
     assert "algorithm" not in text
 
 
-def test_half_a_line_is_taken_back_when_the_disk_is_full(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "no space left"), (errno.EFBIG, "ulimit -f"), (errno.EIO, "cannot write")]
+)
+def test_half_a_line_is_taken_back_when_the_disk_refuses(number, words, tmp_path, monkeypatch):
     path = filled(tmp_path / "journal")
     real = os.write
     with Journal.open(path, HEADER, resume=True) as journal:
@@ -144,11 +148,11 @@ def test_half_a_line_is_taken_back_when_the_disk_is_full(tmp_path, monkeypatch):
         def full(handle, content):
             if len(content) > 10:
                 return real(handle, content[:10])
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", full)
-            with pytest.raises(StorageError, match="no space left"):
+            with pytest.raises(StorageError, match=f"{words}.*then resume"):
                 journal.append({"event": "tell", "trial": "0"})
         assert len(journal.events) == 5
         journal.append({"event": "tell", "trial": "1"})

@@ -13,9 +13,9 @@ import pytest
 
 from tests.marks import extended
 from transferkit.api import Run
+from transferkit.csv_files import read_csv
 from transferkit.errors import ConfigError
 from transferkit.features.extraction_engines import Here
-from transferkit.files import read_csv
 from transferkit.tuning import tune
 from transferkit.tuning.executors.local import InProcess
 

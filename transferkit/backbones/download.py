@@ -13,9 +13,10 @@ from time import sleep
 from typing import Any
 
 from transferkit.errors import WeightsError
-from transferkit.files import read_json, remove_temporaries_of, sync_folder, write_json
+from transferkit.files import read_json, reason, remove_temporaries_of, sync_folder, write_json
 
 _BLOCK = 1 << 18
+_PAUSE = 0.5  # seconds before the second attempt; longer before each further one
 _WORTH_REPEATING = (408, 425, 429)
 # A proxy or a sign-in page may answer with something else entirely; asking a second time is enough to know.
 _MISFITS_ALLOWED = 2
@@ -37,7 +38,6 @@ def download(
     timeout: float,
     retries: int,
     say: Callable[[str], None],
-    pause: float = 0.5,
     secret: str = "",
 ) -> None:
     """Fetch a file, complete and checked or not at all.
@@ -52,7 +52,6 @@ def download(
         timeout: seconds without a byte that end an attempt.
         retries: further attempts.
         say: is told of attempts.
-        pause: seconds before the second attempt; longer before each further one.
         secret: the Authorization header, for this server alone: it does not follow a redirect.
 
     Raises:
@@ -65,7 +64,7 @@ def download(
     for attempt in range(retries + 1):
         if attempt:
             say(f"{path.name}: {last}; trying again ({attempt} of {retries})")
-            sleep(pause * 2 ** (attempt - 1))
+            sleep(_PAUSE * 2 ** (attempt - 1))
         try:
             _attempt(url, part, timeout, secret)
         except _InterruptedError as error:
@@ -177,7 +176,7 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WeightsError(f"cannot write {path}: {error.strerror or error}; make room or set KERAS_HOME") from error
+        raise WeightsError(f"cannot write {path}: {reason(error)}; make room or set KERAS_HOME") from error
 
 
 def _number(text: str | None) -> int | None:

@@ -58,7 +58,7 @@ def without_classifier(model: keras.Model) -> Top:
             return _nested(operation, tensor, output, passed, answers)
         activation = _activation(operation)
         answers = answers or activation in _ANSWERS
-        if _classifies(operation, kind, activation, tensor, output, answers, pooled):
+        if _classifies(kind, activation, tensor, output, answers, pooled):
             return _below(_input(tensor), [*passed, operation.name])
         passive = kind in _PASSING or kind in _POOLS or (kind in _NORMALISING and pooled and answers)
         if not (passive or kind in _ANSWERING or kind == "Activation") or _input(tensor) is None:
@@ -70,9 +70,7 @@ def without_classifier(model: keras.Model) -> Top:
         tensor = _input(tensor)
 
 
-def _classifies(
-    operation: Any, kind: str, activation: str | None, tensor: Any, output: Any, answers: bool, pooled: bool
-) -> bool:
+def _classifies(kind: str, activation: str | None, tensor: Any, output: Any, answers: bool, pooled: bool) -> bool:
     """Whether this layer, from which nothing but shapes and probabilities comes, is the one that classifies."""
     if kind == "Dense":
         return activation in _LINEAR and (len(tensor.shape) == 2 or answers)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 from typing import Any, NoReturn
@@ -15,9 +17,11 @@ from typing import Any, NoReturn
 import click
 
 from transferkit import addresses
+from transferkit.beginning import INTERRUPTED, begun
 from transferkit.cli._common import echo
 from transferkit.console import silence
 from transferkit.errors import TransferKitError
+from transferkit.files import full, reason
 from transferkit.signals import undisguised
 from transferkit.text import shown, wrapped
 from transferkit.wording import speak_shell
@@ -67,6 +71,7 @@ def guarded(command: click.Command, arguments: list[str]) -> int:
 
 def _guarded(command: click.Command, arguments: list[str]) -> int:
     try:
+        begun()
         result = _run(command, arguments)
         echo("", nl=False)  # hands on what others printed
         return result if isinstance(result, int) else 0
@@ -81,7 +86,7 @@ def _guarded(command: click.Command, arguments: list[str]) -> int:
         terminated = isinstance(stop, Terminated)
         # An empty line first: behind the ^C that a terminal shows.
         complain("\n".join(["", "terminated" if terminated else "interrupted", *getattr(stop, "__notes__", [])]))
-        return Terminated.exit_code if terminated else 130
+        return Terminated.exit_code if terminated else INTERRUPTED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _unread(sys.stdout):
             silence(sys.stdout)  # the reader went away (`… | head`): no error, and nothing more to flush
@@ -120,23 +125,6 @@ def complain(text: str) -> None:
     echo(wrapped(text, _width()), err=True)
 
 
-def _nowhere() -> bool:
-    """Whether the working directory is gone."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
-
-
-def _out_of_memory(error: Exception) -> bool:
-    if addresses.refused(error):  # without any import, for which there may be no memory either
-        return True
-    from transferkit import compute
-
-    return compute.out_of_memory(error)
-
-
 def _failed(error: Exception, debug: bool) -> int:
     addresses.let_go()
     if debug:
@@ -146,20 +134,57 @@ def _failed(error: Exception, debug: bool) -> int:
     if isinstance(error, TransferKitError):
         complain(f"error: {error}")
         return error.exit_code
-    if _out_of_memory(error):
-        complain(
-            f"error: out of memory ({str(error).splitlines()[0] if str(error) else 'an allocation was refused'})\n"
-            "Close other programs, raise the bound of this shell (ulimit -v; of threads: -u) or container, or take "
-            "less at a time: --batch-size, --image-size, --workers."
-        )
-        return 1
-    if isinstance(error, FileNotFoundError) and _nowhere():
-        complain("error: the working directory was removed; change to a folder that is there, and repeat the command")
-        return 2
     where = "" if debug else "; --debug shows where"
-    gone = error.filename if isinstance(error, FileNotFoundError) else None
-    if gone is not None and not os.path.lexists(gone):
-        complain(f"error: {shown(gone)} is not there any more: it was moved or removed while it was needed{where}")
-        return 1
+    for said, code, located in KINDS:
+        if (text := said(error)) is not None:
+            complain(f"error: {text}{where if located else ''}")
+            return code
     complain(f"error: unexpected {type(error).__name__}: {error}\nThis is a bug in transferkit{where}.")
     return 1
+
+
+def _of_memory(error: Exception) -> str | None:
+    if not addresses.refused(error):  # without any import, for which there may be no memory either
+        from transferkit import compute
+
+        if not compute.out_of_memory(error):
+            return None
+    return (
+        f"out of memory ({str(error).splitlines()[0] if str(error) else 'an allocation was refused'})\n"
+        "Close other programs, raise the bound of this shell (ulimit -v; of threads: -u) or container, or take "
+        "less at a time: --batch-size, --image-size, --workers."
+    )
+
+
+def _of_the_working_directory(error: Exception) -> str | None:
+    if not isinstance(error, FileNotFoundError):
+        return None
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the working directory was removed; change to a folder that is there, and repeat the command"
+    return None
+
+
+def _of_a_full_disk(error: Exception) -> str | None:
+    if not isinstance(error, OSError) or not (full(error) or error.errno == errno.EFBIG):
+        return None
+    hint = "; free some and repeat the command" if full(error) else ""
+    return f"cannot write {shown(error.filename) if error.filename else 'a file'} ({reason(error)}){hint}"
+
+
+def _of_a_file_that_is_gone(error: Exception) -> str | None:
+    gone = error.filename if isinstance(error, FileNotFoundError) else None
+    if gone is None or os.path.lexists(gone):
+        return None
+    return f"{shown(gone)} is not there any more: it was moved or removed while it was needed"
+
+
+# What befalls a command from outside and is no bug: what is said of an error of that kind (None: it is of another), the
+# exit code, and whether it helps to know where in the source. The first that knows an error counts.
+KINDS: tuple[tuple[Callable[[Exception], str | None], int, bool], ...] = (
+    (_of_memory, 1, False),
+    (_of_the_working_directory, 2, False),
+    (_of_a_full_disk, 1, True),
+    (_of_a_file_that_is_gone, 1, True),
+)

@@ -16,6 +16,7 @@ import click
 from transferkit import synonyms
 from transferkit.console import Reporter, columns, silence
 from transferkit.errors import StorageError, nearest
+from transferkit.files import reason
 from transferkit.text import safe, shown, wrapped
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def echo(content: object, err: bool = False, nl: bool = True) -> None:
             raise
         silence(stream)  # or Python would try once more at its end
         if not err:
-            raise StorageError(f"cannot write to standard output ({error.strerror})") from error
+            raise StorageError(f"cannot write to standard output ({reason(error)})") from error
 
 
 def tell(text: object, hang: int = 2) -> None:

@@ -118,7 +118,7 @@ class Grouped(Once):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options of the view that was asked for, under headings."""
         view = ctx.meta.get(_VIEW, SHORT)
-        options = [self._row(ctx, p, view) for p in self.get_params(ctx) if isinstance(p, click.Option)]
+        options = [self._row(ctx, p) for p in self.get_params(ctx) if isinstance(p, click.Option)]
         if view == SHORT:
             rows = [(record[0], brief) for _, common, record, brief in options if common]
             with formatter.section("Most used options"):
@@ -128,7 +128,7 @@ class Grouped(Once):
             with formatter.section(GROUPS[group]):
                 formatter.write_dl([record for of, _, record, _ in options if of == group])
 
-    def _row(self, ctx: click.Context, option: click.Option, view: str) -> tuple[str, bool, tuple[str, str], str]:
+    def _row(self, ctx: click.Context, option: click.Option) -> tuple[str, bool, tuple[str, str], str]:
         """Group, whether it is among the most used, the record, and the short help."""
         record = option.get_help_record(ctx) or ("", "")
         if "--help" in option.opts:

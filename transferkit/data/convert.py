@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit.csv_files import write_csv
 from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.containers.films import copy_name
@@ -26,7 +27,7 @@ from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
 from transferkit.data.source import based
 from transferkit.errors import ConfigError, DataError, StorageError
-from transferkit.files import output_path, write_csv
+from transferkit.files import output_path, reason
 
 _ENDINGS = {
     "JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "GIF": ".gif", "BMP": ".bmp", "AVIF": ".avif",
@@ -220,8 +221,6 @@ def _new_folder(output: Path) -> Iterator[Path]:
         yield temporary
         temporary.rename(output)
     except OSError as error:
-        raise StorageError(
-            f"{shown(output)} cannot be written ({error.strerror or error}); choose another place"
-        ) from error
+        raise StorageError(f"{shown(output)} cannot be written ({reason(error)}); choose another place") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -109,14 +109,14 @@ class Samples:
             return source
         return Pinned(source, self.sha256[index], str(source) if isinstance(source, Path) else self.paths[index])
 
-    def hashed(self, threads: int = 0) -> Samples:
+    def hashed(self) -> Samples:
         """These samples with `sha256` filled: of file bytes, or of an array's shape and content; on threads.
 
         Raises: DataError naming every file that cannot be read.
         """
         if self.sha256 is not None:
             return self
-        results = list(map_ordered(hash_or_reason, self.sources(), threads))
+        results = list(map_ordered(hash_or_reason, self.sources()))
         raise_problems(DataError, _unreadable(self.paths, [reason for _, reason in results]))
         return replace(self, sha256=tuple(value for value, _ in results))
 

@@ -20,7 +20,7 @@ from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import Drift, drift
 from transferkit.evaluation.scores import Scores
-from transferkit.runs import analysis, model_file, pictures, scoring
+from transferkit.runs import model_file, pictures, scoring, typical_features
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord
@@ -84,8 +84,8 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     samples = _own_test(layout, saved, facts) if data is None else _with_classes(data, manifest, facts).hashed()
     decode = facts.decoding()
     compute.start(reporter=reporter)
-    model, reference = model_file.load(layout.model), None if data is None else analysis.load_typical(layout.typical)
-    model = model if reference is None else analysis.with_features(model)
+    model, reference = model_file.load(layout.model), None if data is None else typical_features.load(layout.typical)
+    model = model if reference is None else typical_features.with_features(model)
     outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
     count = len(facts.classes)
     extra = metric_registry.goal(manifest.config.metric, facts.task).extra

@@ -20,6 +20,7 @@ from transferkit.data.samples import Source, shown
 from transferkit.errors import ConfigError, DataError, nearest
 from transferkit.evaluation import heatmaps
 from transferkit.runs import model_file, pictures
+from transferkit.runs.directory import standing
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.results import decide
@@ -184,7 +185,8 @@ def explain_to(
     """
     explaining = Explaining.of(layout, method)
     rows = []
-    with reporter.progress("explaining", len(paths)) as advance:
+    moved = standing(layout, "explain it where it is now")
+    with moved, reporter.progress("explaining", len(paths)) as advance:
         for number, found in enumerate(explaining.stream(paths, output), start=1):
             # Numbered: pictures of several folders may have one name.
             target = found.save(folder / f"{number:03d}-{Path(copy_name(found.path)).stem}.png")

@@ -10,7 +10,7 @@ import numpy as np
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
-from transferkit.runs import analysis, model_file, scoring
+from transferkit.runs import model_file, scoring, typical_features
 from transferkit.runs.layout import Layout
 from transferkit.storage import ready_cache
 
@@ -46,7 +46,7 @@ def seen(
     layout = Layout(run)
     layout.check_model()
     facts = model_file.facts(layout.model)
-    model, decode = analysis.with_features(model_file.load(layout.model)), facts.decoding()
+    model, decode = typical_features.with_features(model_file.load(layout.model)), facts.decoding()
     count = len(facts.classes)
     outputs = scoring.predictions(model, pool, decode, reporter, "looking at the pool")
     others = scoring.predictions(model, known, decode, reporter, "looking at labelled pictures") if len(known) else None

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from transferkit.csv_files import write_csv
 from transferkit.data.containers.places import exists
 from transferkit.data.readers.cells import column
 from transferkit.data.readers.encoding import locate
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
-from transferkit.files import write_csv
 
 COLUMNS = ("path", "label", "split", "group", "why")
 TEST = "test"

@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit import compute, tasks
 from transferkit.console import Reporter
+from transferkit.csv_files import csv_line
 from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.samples import Pixels, Source, shown
 from transferkit.data.threads import map_ordered
@@ -21,7 +22,6 @@ from transferkit.delivery.tta import choose
 from transferkit.delivery.tta_views import PLAIN, Look, looked
 from transferkit.errors import ConfigError
 from transferkit.features.extract import at_once
-from transferkit.files import csv_line
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.results import decide
@@ -67,7 +67,6 @@ class Prediction:
         return notebook.text(f"{self.path}: {said}") + notebook.bars(rows)
 
 
-Stream = Iterator[Prediction]
 Seen = dict[tuple[DecodeSettings, Look], Pixels]  # one picture, as each member looks at it
 Read = tuple[Source, Seen | PictureError]  # what was read of one source
 

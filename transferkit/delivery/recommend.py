@@ -72,7 +72,7 @@ def _folds(samples: Samples, pictures: int, seed: int) -> tuple[Samples, list[tu
     """Pictures of train and validation, and folds over them as positions among these."""
     for count in FOLDS:
         try:
-            pairs = fold_indices(samples, split(samples, seed=seed, folds=count))
+            pairs = fold_indices(split(samples, seed=seed, folds=count))
             break
         except DataError:
             if count == FOLDS[-1]:

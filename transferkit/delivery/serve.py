@@ -183,14 +183,13 @@ class Serving:
         return as_json({"threshold": self.answering.threshold, "predictions": found})
 
 
-def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]]:
+def examples_of(layout: Layout) -> list[tuple[str, bytes]]:
     """Test pictures of a run, of as many classes as can be, where their files still are as they were.
 
     Everyone who opens the page sees them: only where that was asked for.
 
     Args:
         layout: of the run.
-        count: how many at most.
 
     Returns:
         Label and JPEG of each.
@@ -210,7 +209,7 @@ def examples_of(layout: Layout, count: int = EXAMPLES) -> list[tuple[str, bytes]
         for file in pictures.proved(layout, [picture.path]).values():
             with suppress(PictureError):
                 found.append((picture.label, thumbnail(file, SIDE, intensity)))
-        if len(found) == count:
+        if len(found) == EXAMPLES:
             break
     if not found:
         raise ConfigError("--examples: none of the run's test pictures is where it was; drop it")

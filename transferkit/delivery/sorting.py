@@ -18,7 +18,7 @@ from transferkit.data.containers.films import copy_name
 from transferkit.data.samples import shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import ConfigError, StorageError
-from transferkit.files import sha256_file
+from transferkit.files import full, reason, sha256_file
 
 ABSTAINED, NO_LABEL = "_abstained", "_no_label"
 STALE = 3600.0  # seconds after which a half-made copy belongs to a killed process
@@ -87,9 +87,8 @@ class Sorter:
                 with suppress(OSError):
                     temporary.unlink()
         except OSError as error:
-            hint = "free some and repeat the command" if error.errno == errno.ENOSPC else "choose another --copy-to"
-            reason = error.strerror or error
-            raise StorageError(f"cannot copy {shown(source)} to {shown(folder)} ({reason}); {hint}") from error
+            hint = "free some and repeat the command" if full(error) else "choose another --copy-to"
+            raise StorageError(f"cannot copy {shown(source)} to {shown(folder)} ({reason(error)}); {hint}") from error
         self.copied += new
         self.present += not new
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from transferkit import tasks
+from transferkit.csv_files import csv_line
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import listed, shown
 from transferkit.delivery.predict import Prediction
 from transferkit.errors import DataError
-from transferkit.files import csv_line
 from transferkit.runs.model_facts import ModelFacts
 
 SEPARATORS = (" ", ";", ",", "|")  # of several labels in one cell

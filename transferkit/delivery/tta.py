@@ -23,7 +23,7 @@ from transferkit.delivery.members import Member
 from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looked
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.intervals import paired_bootstrap
-from transferkit.files import read_json, remember, sha256_file
+from transferkit.files import only_below, read_json, remember, sha256_file
 from transferkit.record import Interval, Record
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
@@ -103,7 +103,8 @@ def choose(run: Path, reporter: Reporter) -> TtaRecord:
                 "tell whether it helps; predict without --tta, or train with --refit train"
             )
         found = _found(layout, reporter)
-        remember(layout.tta, found.as_json())
+        with only_below(run):
+            remember(layout.tta, found.as_json())
     reporter.say(f"test-time augmentation, {shown(run)}: {found}")
     return found
 

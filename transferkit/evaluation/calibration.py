@@ -1,22 +1,18 @@
-"""Do probabilities mean what they say? Calibration error, temperature, abstention. NumPy and SciPy."""
+"""Do probabilities mean what they say? Calibration error and temperature. NumPy and SciPy."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
-from transferkit.evaluation.metrics_record import AbstentionLevel
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 
-RISK = 0.05  # of a promised accuracy being missed
-STEPS = 20  # thresholds that are tried
-FIRST = 0.1  # of validation is answered at the first of them: fewer, and one wrong label ends the search
 FOLDS = 5  # that decide whether a temperature is worth having
 BOUNDS = (0.25, 10.0)  # a temperature outside these says more about the validation set than about the model
 
@@ -43,7 +39,7 @@ def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) ->
     Returns:
         Rows with `lower`, `upper`, `count`, `confidence`, `accuracy` (the last two None if empty).
     """
-    confidence, right = _confidence(probs, targets)
+    confidence, right = confidence_of(probs, targets)
     # Bins are (lower, upper], as Guo et al. 2017 have them, and 0 belongs to the first.
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
@@ -60,24 +56,32 @@ def reliability(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) ->
     ]
 
 
-def ece(probs: npt.ArrayLike, targets: npt.ArrayLike, bins: int = 15) -> float:
+def ece(probs: npt.ArrayLike, targets: npt.ArrayLike) -> float:
     """Expected calibration error: the mean gap of confidence and accuracy over equal-width bins.
 
     Naeini et al. 2015, Guo et al. 2017.
 
     Args:
-        probs, targets, bins: as for `reliability`.
+        probs, targets: as for `reliability`.
 
     Returns:
         In 0…1; 0 is best.
     """
-    rows = [row for row in reliability(probs, targets, bins) if row["count"]]
+    rows = [row for row in reliability(probs, targets) if row["count"]]
     total = sum(row["count"] for row in rows)
     gaps = (row["count"] * abs((row["confidence"] or 0.0) - (row["accuracy"] or 0.0)) for row in rows)
     return float(sum(gaps) / total)
 
 
-def _confidence(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, Floats]:
+def confidence_of(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """How sure each answer is, and 1 where it is right, 0 where it is not.
+
+    Args:
+        probs, targets: as for `reliability`.
+
+    Raises:
+        DataError: there are none.
+    """
     p, t = np.asarray(probs, np.float64), np.asarray(targets)
     if not p.size:
         raise DataError("no predictions; the split is empty")
@@ -169,101 +173,6 @@ def _calibrated(task: str) -> Task:
     return found
 
 
-def abstain_threshold(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> tuple[float | None, float]:
-    """The confidence from which answers are right as often as is asked for.
-
-    Among `STEPS` thresholds the lowest (most answers) of which it is 95 % certain that answers above it are right with
-    `accuracy` or more. The best of many thresholds looks better than it is, so they are tested by the binomial law in a
-    fixed order, from few answers to many until one fails (Learn then Test, Angelopoulos et al. 2021; for one threshold
-    alone this is the exact bound of Clopper & Pearson, as in Geifman & El-Yaniv 2017).
-    Simulated in `tests/evaluation/test_calibration.py`: the promise is missed in at most 5 % of cases. It holds for
-    pictures like those of validation that no choice was made by; a run's own validation chose its epochs.
-
-    Args:
-        probs: [N, C], of validation.
-        targets: int [N].
-        accuracy: above 0, at most 1.
-
-    Returns:
-        The threshold, and the share of pictures then answered; `(None, 0.0)` where there is none.
-    """
-    _check_accuracy(accuracy)
-    confidence, right = _confidence(probs, targets)
-    steps = _steps(confidence, right, accuracy)
-    passed = -1
-    for i, step in enumerate(steps):
-        if _tail(step.hits, step.answers, accuracy) > RISK:
-            break
-        passed = i
-    if passed < 0:
-        return None, 0.0
-    return steps[passed].threshold, steps[passed].answers / len(confidence)
-
-
-class _Step(NamedTuple):
-    """Answers of at least `threshold` confidence on validation, and how many of them are right."""
-
-    threshold: float
-    answers: int
-    hits: int
-
-
-def _steps(confidence: Floats, right: Floats, accuracy: float) -> list[_Step]:
-    """Evenly spaced numbers of answers, from the fewest that could prove `accuracy` if all were right."""
-    order = np.argsort(-confidence, kind="stable")
-    ordered, hits = confidence[order], np.cumsum(right[order])
-    ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # equal confidences stay together
-    fewest = max(_fewest(accuracy), round(FIRST * len(ordered)))
-    if fewest > len(ordered):
-        return []
-    wanted = np.linspace(fewest, len(ordered), STEPS).round().astype(np.int64) - 1
-    chosen = np.unique(ends[np.searchsorted(ends, wanted)])
-    return [_Step(float(ordered[i]), int(i) + 1, round(float(hits[i]))) for i in chosen]
-
-
-def _tail(hits: int, answers: int, accuracy: float) -> float:
-    """Probability of `hits` or more right answers where each is right with `accuracy`: small is proof of more."""
-    from scipy.stats import binom
-
-    return 1.0 if accuracy >= 1 else float(binom.sf(hits - 1, answers, accuracy))
-
-
-def _fewest(accuracy: float) -> int:
-    """Right answers, all of them, that prove `accuracy`; more than there can be for 1."""
-    return 2**62 if accuracy >= 1 else int(np.ceil(np.log(RISK) / np.log(accuracy)))
-
-
-def pictures_needed(probs: npt.ArrayLike, targets: npt.ArrayLike, accuracy: float) -> int | None:
-    """About how many validation pictures would prove an accuracy for some threshold, going by these.
-
-    Args:
-        probs: [N, C], of validation.
-        targets: int [N].
-        accuracy: above 0, at most 1.
-
-    Returns:
-        Their number; None where answers of no confidence are that often right.
-    """
-    _check_accuracy(accuracy)
-    confidence, right = _confidence(probs, targets)
-    order = np.argsort(-confidence, kind="stable")
-    hits, counts = np.cumsum(right[order]), np.arange(1, len(right) + 1)
-    found: list[float] = []
-    for m in np.unique(np.linspace(max(1, len(right) // 5), len(right), STEPS).round().astype(int)):
-        share, answers = hits[m - 1] / counts[m - 1], float(_fewest(accuracy))
-        if share <= accuracy or accuracy >= 1:
-            continue
-        while answers < 1e7 and _tail(int(share * answers), int(answers), accuracy) > RISK:
-            answers *= 1.1
-        found.append(answers * len(right) / m)
-    return int(np.ceil(min(found))) if found and min(found) < 1e7 else None
-
-
-def _check_accuracy(accuracy: float) -> None:
-    if not 0 < accuracy <= 1:
-        raise ConfigError(f"accuracy is {accuracy}; it must lie above 0 and at most at 1")
-
-
 def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
     """What softmax probabilities [N, C], made at `temperature`, would be at temperature 1.
 
@@ -273,43 +182,3 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
     """
     p = np.asarray(probs, np.float64)
     return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, tasks.SINGLE)
-
-
-def abstention(
-    probs: npt.ArrayLike, targets: npt.ArrayLike, levels: tuple[float, ...] = (0.9, 0.95, 0.99)
-) -> list[AbstentionLevel]:
-    """The threshold of `abstain_threshold` for several accuracies.
-
-    Args:
-        probs: [N, C], of validation.
-        targets: int [N].
-        levels: accuracies, each above 0 and at most 1.
-
-    Returns:
-        For each level its `threshold` (None: not to be promised), its `coverage`, and where there is none, about how
-        many validation pictures are `needed` to promise one (None: no confidence is that often right). Levels that
-        answering every picture surely reaches are left out.
-    """
-    rows: list[AbstentionLevel] = []
-    for level in levels:
-        threshold, coverage = abstain_threshold(probs, targets, level)
-        if coverage == 1.0:
-            continue
-        row = AbstentionLevel(accuracy=level, threshold=threshold, coverage=coverage)
-        if threshold is None:
-            row.needed = pictures_needed(probs, targets, level)
-        rows.append(row)
-    return rows
-
-
-def selective(probs: npt.ArrayLike, targets: npt.ArrayLike, threshold: float) -> tuple[float | None, float]:
-    """Accuracy on the pictures answered with at least `threshold` confidence (None: none), and their share.
-
-    Args:
-        probs: [N, C].
-        targets: int [N].
-        threshold: the least confidence of an answer that is given.
-    """
-    confidence, right = _confidence(probs, targets)
-    answered = confidence >= threshold
-    return (float(right[answered].mean()) if answered.any() else None), float(answered.mean())

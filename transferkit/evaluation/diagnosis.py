@@ -26,6 +26,7 @@ from transferkit.evaluation.rules import (
 from transferkit.evaluation.symptoms import Case, Remedy, Symptom, make_case
 
 GOOD = "good fit"
+CONFIDENT = 0.9  # the least confidence of an error that counts as a confident one
 
 
 class Diagnosis(NamedTuple):
@@ -62,17 +63,16 @@ def diagnose(history: Sequence[Mapping[str, object]], metrics: Judged, context: 
     return Diagnosis(found[0][0], evidence, list(remedies.values()), list(also))
 
 
-def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike, level: float = 0.9) -> ConfidentErrors:
+def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike) -> ConfidentErrors:
     """Wrong answers of high confidence: how many there are and how many calibration allows. Northcutt et al. 2021.
 
     Args:
         probs: calibrated, [N, C].
         targets: int [N].
-        level: the least confidence of what counts.
     """
     p, true = np.asarray(probs, np.float64), np.asarray(targets)
     confidence, wrong = p.max(axis=1), p.argmax(axis=1) != true
-    sure = confidence >= level
+    sure = confidence >= CONFIDENT
     return ConfidentErrors(int((sure & wrong).sum()), float((1 - confidence[sure]).sum()), int(sure.sum()))
 
 

@@ -19,20 +19,18 @@ def learning_curve_fit(
     sizes: Sequence[float],
     scores: Sequence[float],
     *,
-    ceiling: float = 1.0,
     n_val: int | None = None,
     repeats: int = 300,
     seed: int = 0,
 ) -> CurveFit:
-    """Fit `score = a - b·n^-c` (b ≥ 0, a ≤ ceiling) and extrapolate to four times the largest size.
+    """Fit `score = a - b·n^-c` (b ≥ 0, a ≤ 1) and extrapolate to four times the largest size.
 
     The exponent is searched on a grid and a, b are solved for each, so that the fit cannot fail to converge; the range
     comes from refitting scores redrawn around the fit. Figueroa et al. 2012, Hestness et al. 2017.
 
     Args:
         sizes: numbers of training pictures, in any order, at least three different ones.
-        scores: one a size; higher is better.
-        ceiling: the best score there is.
+        scores: one a size, 1 at the most; higher is better.
         n_val: pictures that each score was measured on: their sampling error enters the uncertainty.
         repeats: how often scores are redrawn.
         seed: of the draws.
@@ -47,13 +45,13 @@ def learning_curve_fit(
     n, y = np.asarray(sizes, np.float64), np.asarray(scores, np.float64)
     if n.shape != y.shape or n.ndim != 1 or len(np.unique(n)) < 3:
         raise DataError(f"{len(np.unique(n))} different sizes; a learning curve needs 3, each with its score")
-    if n.min() <= 0 or not np.isfinite(y).all() or y.max() > ceiling:
-        raise DataError(f"sizes must be above 0 and scores numbers up to {ceiling:g}")
-    a, b, c = (float(v[0]) for v in _fit(n, y[None], ceiling))
+    if n.min() <= 0 or not np.isfinite(y).all() or y.max() > 1:
+        raise DataError("sizes must be above 0 and scores numbers up to 1")
+    a, b, c = (float(v[0]) for v in _fit(n, y[None]))
     fitted = a - b * n**-c
     deviation = _deviation(n, y, fitted, n_val)
     drawn = fitted + np.random.default_rng(seed).normal(0, 1, (repeats, len(n))) * deviation
-    others = _fit(n, np.minimum(drawn, ceiling), ceiling)
+    others = _fit(n, np.minimum(drawn, 1.0))
     grid = np.geomspace(n.min(), 4 * n.max(), 40)
     rows = [_row(x, a - b * x**-c, others) for x in grid]
     last, doubled = a - b * n.max() ** -c, _row(2 * n.max(), a - b * (2 * n.max()) ** -c, others)
@@ -65,15 +63,15 @@ def learning_curve_fit(
     )  # fmt: skip
 
 
-def _fit(n: Floats, y: Floats, ceiling: float) -> tuple[Floats, Floats, Floats]:
+def _fit(n: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
     """The best a, b, c for every row of `y` [R, N]."""
     x = -(n[None, :] ** -EXPONENTS[:, None])  # [E, N]; y = a + b·x
     centred = x - x.mean(axis=1, keepdims=True)
     b = np.maximum((y[:, None] * centred).sum(axis=2) / (centred**2).sum(axis=1), 0.0)  # [R, E]
     a = y.mean(axis=1, keepdims=True) - b * x.mean(axis=1)
-    # Where the free solution lies above the ceiling, hold a there and solve for b alone.
-    at_ceiling = np.maximum(((y[:, None] - ceiling) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
-    b, a = np.where(a > ceiling, at_ceiling, b), np.minimum(a, ceiling)
+    # Where the free solution lies above 1, hold a there and solve for b alone.
+    at_ceiling = np.maximum(((y[:, None] - 1.0) * x).sum(axis=2) / (x**2).sum(axis=1), 0.0)
+    b, a = np.where(a > 1.0, at_ceiling, b), np.minimum(a, 1.0)
     error = ((a[..., None] + b[..., None] * x - y[:, None]) ** 2).sum(axis=2)
     best = error.argmin(axis=1)
     rows = np.arange(len(y))

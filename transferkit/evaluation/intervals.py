@@ -15,6 +15,7 @@ Array = npt.NDArray[Any]
 Metric = Callable[[Array, Array], float | None]
 
 DRAWS = 50  # of confusion counts that are added up at once
+LEVEL = 0.95  # of every interval
 # Names that a bootstrap resamples from the confusion counts instead of from the pictures.
 FAST = ("accuracy", "balanced_accuracy", "macro_precision", "recall", "macro_f1",
         "weighted_precision", "weighted_recall", "weighted_f1", "kappa", "mcc")  # fmt: skip
@@ -29,63 +30,25 @@ class Difference(NamedTuple):
     p: float
 
 
-def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson score interval of a proportion, inside 0…1 and sensible at 0 % and 100 %. Wilson 1927.
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a proportion, inside 0…1 and sensible at 0 % and 100 %. Wilson 1927.
 
     Args:
         successes: 0…`n`.
         n: trials, above 0.
-        level: of confidence, between 0 and 1.
 
     Raises:
         DataError: numbers outside these ranges.
     """
-    _check_level(level)
     if n <= 0 or not 0 <= successes <= n:
         raise DataError(f"{successes} successes of {n}; expected 0 ≤ successes ≤ n and n > 0")
     from scipy.stats import norm
 
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(norm.ppf(0.5 + LEVEL / 2))
     share, scale = successes / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / scale
     half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / scale
     return (0.0 if successes == 0 else middle - half), (1.0 if successes == n else middle + half)
-
-
-def bootstrap(
-    metric: str | Metric,
-    targets: npt.ArrayLike,
-    predictions: npt.ArrayLike,
-    *,
-    repeats: int = 1000,
-    seed: int = 0,
-    stratify: bool = False,
-    level: float = 0.95,
-) -> tuple[float, float] | None:
-    """Percentile interval of a score over resampled pictures. Efron & Tibshirani 1993.
-
-    Args:
-        metric: one of `FAST` (a thousand repeats take milliseconds), or a function of resampled targets [N, …] and
-            predictions [N, …].
-        targets: [N, …]; int [N] for `FAST`.
-        predictions: [N, …]; for `FAST` classes [N] or probabilities [N, C].
-        repeats: how often pictures are drawn.
-        seed: of the draws.
-        stratify: keep the number of pictures of each class fixed (targets int [N] only).
-        level: of confidence, between 0 and 1.
-
-    Returns:
-        Its ends; None where the score is undefined in most resamples.
-    """
-    _check_level(level)
-    true, guess = _pair(targets, predictions)
-    rng = np.random.default_rng(seed)
-    if isinstance(metric, str):
-        values = _fast(metric, true, guess, repeats, rng, stratify)
-    else:
-        picks = _resamples(true, repeats, rng, stratify)
-        values = np.array([_number(metric(true[pick], guess[pick])) for pick in picks])
-    return _percentiles(values, level, _of_stratum(true, stratify))
 
 
 def where_perfect(limits: tuple[float, float], count: int) -> tuple[float, float]:
@@ -94,7 +57,7 @@ def where_perfect(limits: tuple[float, float], count: int) -> tuple[float, float
 
     Args:
         limits: a bootstrap's.
-        count: pictures that it is of, 0 or more.
+        count: pictures that it is of; 0: as `limits` are.
     """
     return wilson(count, count) if limits == (1.0, 1.0) and count else limits
 
@@ -116,12 +79,15 @@ def from_counts_of(
         predicted.
     """
     true, guess = _pair(targets, answers)
-    drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed), stratify=True)
-    n = _of_stratum(true, True)
-    scalars = {name: _percentiles(drawn.scalars[name], 0.95, n) for name in FAST}
-    seen = np.bincount(true, minlength=count) + np.bincount(guess, minlength=count) > 0
-    f1 = [_percentiles(drawn.f1[:, c], 0.95, n) if seen[c] else None for c in range(count)]
-    return {name: found for name, found in scalars.items() if found is not None}, f1
+    drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed))
+    n, support = _of_stratum(true, True), np.bincount(true, minlength=count)
+    scalars = {name: _percentiles(drawn.scalars[name], n) for name in FAST}
+    seen = support + np.bincount(guess, minlength=count) > 0
+    f1 = [_percentiles(drawn.f1[:, c], n) if seen[c] else None for c in range(count)]
+    return (
+        {name: where_perfect(found, len(true)) for name, found in scalars.items() if found is not None},
+        [found and where_perfect(found, int(own)) for found, own in zip(f1, support, strict=True)],
+    )
 
 
 def of_table(
@@ -129,6 +95,7 @@ def of_table(
     targets: npt.ArrayLike,
     predictions: npt.ArrayLike,
     *,
+    ends_at_one: Callable[[Any], int],
     repeats: int = 200,
     seed: int = 0,
     stratify: bool = False,
@@ -139,6 +106,8 @@ def of_table(
         table: resampled targets and predictions → all scores by key.
         targets: [N, …].
         predictions: [N, …].
+        ends_at_one: the key of a score that is 1 at the most → how many pictures it is of (`where_perfect`); any other
+            key → 0.
         repeats: how often pictures are drawn.
         seed: of the draws.
         stratify: keep the number of pictures of each class fixed (targets int [N] only).
@@ -151,8 +120,8 @@ def of_table(
     rows = [table(true[pick], guess[pick]) for pick in picks]
     columns = {key: np.array([_number(row.get(key)) for row in rows]) for key in rows[0]}
     n = _of_stratum(true, stratify)
-    found = {key: _percentiles(values, 0.95, n) for key, values in columns.items()}
-    return {key: limits for key, limits in found.items() if limits is not None}
+    found = {key: _percentiles(values, n) for key, values in columns.items()}
+    return {key: where_perfect(limits, ends_at_one(key)) for key, limits in found.items() if limits is not None}
 
 
 def paired_bootstrap(
@@ -163,8 +132,6 @@ def paired_bootstrap(
     *,
     repeats: int = 1000,
     seed: int = 0,
-    stratify: bool = False,
-    level: float = 0.95,
 ) -> Difference:
     """How much better predictions `a` score than `b` on the same pictures: `metric(a) - metric(b)`.
 
@@ -178,25 +145,20 @@ def paired_bootstrap(
         b: likewise.
         repeats: how often pictures are drawn.
         seed: of the draws.
-        stratify: keep the number of pictures of each class fixed (targets int [N] only).
-        level: of the interval, between 0 and 1.
 
     Raises:
         DataError: the score is undefined.
     """
-    _check_level(level)
     (true, left), (_, right) = _pair(targets, a), _pair(targets, b)
     observed = _number(metric(true, left)) - _number(metric(true, right))
-    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify)
+    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify=False)
     values = np.array([_number(metric(true[p], left[p])) - _number(metric(true[p], right[p])) for p in picks])
-    limits = _percentiles(values, level, _of_stratum(true, stratify))
+    limits = _percentiles(values, len(true))
     if limits is None or not np.isfinite(observed):
         raise DataError("the score is undefined on these pictures; compare by another metric")
     kept = values[np.isfinite(values)]
     below, above = ((kept <= 0).sum() + 1) / (len(kept) + 1), ((kept >= 0).sum() + 1) / (len(kept) + 1)
-    return Difference(
-        float(observed), *limits, p=_expanded(min(1.0, 2 * min(below, above)), _of_stratum(true, stratify))
-    )
+    return Difference(float(observed), *limits, p=_expanded(min(1.0, 2 * min(below, above)), len(true)))
 
 
 def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
@@ -223,28 +185,17 @@ def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
     return float(binomtest(only_left, only_left + only_right).pvalue)
 
 
-def _fast(metric: str, true: Array, guess: Array, repeats: int, rng: np.random.Generator, stratify: bool) -> Array:
-    """Counts of the confusion cells from a multinomial: the law of resampled pictures, without a loop."""
-    if metric not in FAST:
-        raise ConfigError(f"metric '{metric}' has no fast bootstrap; name one of {', '.join(FAST)} or pass a function")
-    guess = guess.argmax(axis=1) if guess.ndim == 2 else guess
-    count = int(max(true.max(), guess.max())) + 1
-    return np.asarray(_drawn(true, guess, count, repeats, rng, stratify).scalars[metric])
+def _drawn(true: Array, guess: Array, count: int, repeats: int, rng: np.random.Generator) -> ConfusionScores:
+    """What follows from `repeats` draws of the confusion counts; arrays are [repeats, …].
 
-
-def _drawn(
-    true: Array, guess: Array, count: int, repeats: int, rng: np.random.Generator, stratify: bool
-) -> ConfusionScores:
-    """What follows from `repeats` draws of the confusion counts; arrays are [repeats, …]."""
+    Counts of the cells of each class come from a multinomial: the law of resampled pictures, without a loop.
+    """
     cells, counts = np.unique(true * count + guess, return_counts=True)
     rows, columns = cells // count, cells % count
-    if stratify:
-        drawn = np.empty((repeats, len(cells)), np.int32)
-        for row in np.unique(rows):
-            own = rows == row
-            drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
-    else:
-        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), repeats).astype(np.int32)
+    drawn = np.empty((repeats, len(cells)), np.int32)
+    for row in np.unique(rows):
+        own = rows == row
+        drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
     every, right = np.arange(len(cells)), np.flatnonzero(rows == columns)
     hits = _summed(drawn, right, rows[right], count)
     return from_counts(hits, _summed(drawn, every, rows, count), _summed(drawn, every, columns, count))
@@ -289,14 +240,14 @@ def _expanded(p: float, n: float) -> float:
 
 def _of_stratum(true: Array, stratify: bool) -> float:
     """Pictures, on the average of each class where classes are drawn one by one."""
-    return len(true) / len(np.unique(true)) if stratify else float(len(true))
+    return len(true) / len(np.unique(true)) if stratify else len(true)
 
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _percentiles(values: Array, level: float, n: float) -> tuple[float, float] | None:
+def _percentiles(values: Array, n: float) -> tuple[float, float] | None:
     """The interval of bootstrap `values` from `n` pictures (of a stratum), expanded for few of them (Hesterberg 2015).
 
     Plain percentiles are too narrow, as if the deviation were known and divided by n instead of n - 1: of 15 pictures
@@ -308,11 +259,6 @@ def _percentiles(values: Array, level: float, n: float) -> tuple[float, float] |
     if len(kept) * 2 <= len(values):
         return None
     n = max(n, 2.0)
-    tail = float(norm.cdf(t.ppf((1 - level) / 2, n - 1) * np.sqrt(n / (n - 1))))
+    tail = float(norm.cdf(t.ppf((1 - LEVEL) / 2, n - 1) * np.sqrt(n / (n - 1))))
     low, high = np.quantile(kept, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ConfigError(f"level is {level}; a confidence level lies between 0 and 1, for example 0.95")

@@ -11,17 +11,14 @@ from transferkit.console import figure, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
+from transferkit.evaluation.remedies import larger_head, less_freedom, more_views, rate
 from transferkit.evaluation.symptoms import (
     Case,
     Symptom,
     cut_short,
     fall_per_rate,
-    larger_head,
-    less_freedom,
-    more_views,
     pooled_recall,
     probe_ahead,
-    rate,
     recalls,
     rival,
     score_of,

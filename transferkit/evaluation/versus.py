@@ -140,9 +140,11 @@ def interval(
     def table(true: Array, rows: Array) -> dict[str, float | None]:
         return {key: measure(true, outputs[rows], answers.thresholds)}
 
-    found = intervals.of_table(table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive)
-    limits = found.get(key)
-    return intervals.where_perfect(limits, len(targets)) if limits and key in AT_MOST_ONE else limits
+    found = intervals.of_table(
+        table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive,
+        ends_at_one=lambda key: len(targets) if key in AT_MOST_ONE else 0,
+    )  # fmt: skip
+    return found.get(key)
 
 
 Measure = Callable[[Array, Array, Array | None], float | None]

@@ -15,7 +15,6 @@ from transferkit.compute.engines import EngineError, engine_version
 from transferkit.config import Settings
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
-from transferkit.data.threads import map_ordered
 from transferkit.features import engine_choice, row_kinds
 from transferkit.features.cost import LARGE, measured
 from transferkit.features.extract import at_once, content_key, extract, missing
@@ -267,4 +266,4 @@ class Frozen:
     def _some(self, samples: Samples) -> np.ndarray:
         """uint8 [16, size, size, 3] of pictures from all over the data."""
         chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
-        return np.concatenate(list(map_ordered(lambda i: self.views.pixels(samples, int(i), [0]), chosen)))
+        return self.views.pixels(samples, chosen)

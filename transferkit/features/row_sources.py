@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from transferkit import compute
 from transferkit.data.augmentation import processes
@@ -46,16 +49,38 @@ class Views:
     seed: int
     mirrored: bool = False
 
-    def pixels(self, samples: Samples, index: int, views: Sequence[int]) -> np.ndarray:
-        """uint8 [len(views), size, size, 3] of one picture: decoded once, each view drawn from it.
+    def pixels(
+        self, samples: Samples, pictures: npt.ArrayLike, views: npt.ArrayLike = 0, again: bool = False
+    ) -> np.ndarray:
+        """Pixels of (picture, view) pairs, drawn on all threads.
 
-        Raises PictureError for a picture that has changed since it was hashed: rows are kept under the hash.
+        Args:
+            samples: the pictures, hashed.
+            pictures: row numbers; they and `views` are broadcast, as NumPy does it.
+            views: of each of them; pairs of one picture that follow one another are drawn from one decoding of it.
+            again: see `draw`.
+
+        Returns:
+            uint8 [*pairs, size, size, 3].
+
+        Raises:
+            PictureError: a picture has changed since it was hashed: rows are kept under the hash.
         """
-        found = np.empty((len(views), self.decode.size, self.decode.size, 3), np.uint8)
-        for error in self.draw(samples, [(index, views)], [found]):
-            if error is not None:
-                raise error
-        return found
+        pairs = np.broadcast(pictures, views)
+        found = np.empty((pairs.size, self.decode.size, self.decode.size, 3), np.uint8)
+        work: list[Work] = []
+        into: list[np.ndarray] = []
+        row = 0
+        for picture, same in groupby(pairs, key=itemgetter(0)):
+            work.append((int(picture), [int(view) for _, view in same]))
+            into.append(found[row : (row := row + len(work[-1][1]))])
+        some = max(1, min(BUNDLE, len(work) // (2 * available_threads())))
+        bundles = [slice(start, start + some) for start in range(0, len(work), some)]
+        for errors in map_ordered(lambda which: self.draw(samples, work[which], into[which], again), bundles):
+            for error in errors:
+                if error is not None:
+                    raise error
+        return found.reshape(*pairs.shape, *found.shape[1:])
 
     def draw(
         self, samples: Samples, work: Sequence[Work], into: Sequence[Iterable[np.ndarray]], again: bool = False
@@ -238,19 +263,7 @@ class Streamed:
         """See `Source.take`. Pixels where there is no network."""
         self._asked += len(pictures)
         prepare_drawing(self._asked, self.views, self.samples)
-        pixels = np.empty((len(pictures), self.views.decode.size, self.views.decode.size, 3), np.uint8)
-
-        some = max(1, min(BUNDLE, len(pixels) // (2 * available_threads())))
-
-        def draw(start: int) -> list[PictureError | None]:
-            rows = range(start, min(start + some, len(pixels)))
-            work = [(int(pictures[row]), [int(views[row])]) for row in rows]
-            return self.views.draw(self.samples, work, [pixels[row : row + 1] for row in rows], again=True)
-
-        for errors in map_ordered(draw, range(0, len(pixels), some)):
-            for error in errors:
-                if error is not None:
-                    raise error
+        pixels = self.views.pixels(self.samples, pictures, views, again=True)
         if self.network is None:
             return [pixels]
         tensors = _in_batches(self.network, pixels)

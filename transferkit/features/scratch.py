@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from transferkit.data.machine import available_memory
 from transferkit.errors import StorageError
+from transferkit.files import reason
 from transferkit.storage import cache_folder
 
 HELD_BYTES = 256 << 20  # of such arrays in memory at once; of rows that are read into it, as many again
@@ -89,7 +90,7 @@ def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     except OSError as error:
         raise StorageError(
             f"{size / 1e9:.1f} GB of features that memory has no room for cannot be written in {folder} "
-            f"({error.strerror or error}); free some space, or move the cache with TRANSFERKIT_CACHE"
+            f"({reason(error)}); free some space, or move the cache with TRANSFERKIT_CACHE"
         ) from error
 
 

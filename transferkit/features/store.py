@@ -24,7 +24,16 @@ from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
 from transferkit.features.row_blocks import BLOCK_BYTES
 from transferkit.features.scratch import release
-from transferkit.files import ARRAY_DAMAGE, atomic_path, digest, read_json, remove_temporaries_of, write_json
+from transferkit.files import (
+    ARRAY_DAMAGE,
+    LARGER_BOUND,
+    atomic_path,
+    digest,
+    full,
+    read_json,
+    remove_temporaries_of,
+    write_json,
+)
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder, locked
 
@@ -197,7 +206,12 @@ def storing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cause = error.__cause__ if isinstance(error, StorageError) else error
-        if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if getattr(cause, "errno", None) == errno.EFBIG:
+            raise StorageError(
+                f"cannot write features in {folder}: a file of them is larger than files may become here; "
+                f"{LARGER_BOUND}, move the cache to another file system with TRANSFERKIT_CACHE, or use --no-cache"
+            ) from error
+        if full(cause):
             raise StorageError(
                 f"no space left for features in {folder}; free some (`transferkit cache clear`), move the "
                 "cache with TRANSFERKIT_CACHE, or use --no-cache"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import calls_of, frontier
+from transferkit.compute.types import flat
 from transferkit.features.blocks import InvertedResidual, inverted_residuals
 from transferkit.heads import has_class_token
 
@@ -186,7 +187,7 @@ def _tapped(
     if len(tensors) == 1 and tensors[0] is model.outputs[0]:
         given = [model(x)]
     else:
-        given = list(_listed(keras.Model(model.inputs, tensors, name=f"{model.name}_taps")(x)))
+        given = list(flat(keras.Model(model.inputs, tensors, name=f"{model.name}_taps")(x)))
     beside = [given.pop(0) for _ in also]
     by_stage: dict[str, list[Any]] = {}
     for name in stages:
@@ -215,10 +216,6 @@ def _statistic(x: Any, statistic: str, name: str, patches: int) -> Any:
     x = keras.ops.cast(x, "float32")
     # The floor keeps the root's slope finite where a channel is the same everywhere.
     return keras.ops.sqrt(keras.ops.var(x, axis=axes) + 1e-12)
-
-
-def _listed(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, list | tuple) else [tensors]
 
 
 def tapping_model(backbone: LoadedBackbone, found: Taps, also: Sequence[Any] = ()) -> keras.Model:

@@ -81,7 +81,7 @@ def gap(
             such as had not; what counts is what the differences would make of those.
     """
     pictures = problem.val[sampled(problem)]
-    pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in pictures])
+    pixels = views.pixels(problem.samples, pictures)
     # Called as it is: compiling it for so few pictures would take longer.
     found = np.asarray(model(pixels, training=False))
     if left_out is not None:

@@ -1,24 +1,20 @@
-"""What is said of a finished model beside its scores: baselines, learning curve, abstention, drift, diagnosis."""
+"""What is said of a finished model beside its scores: baselines, learning curve, abstention, diagnosis."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from transferkit import archives, compute, tasks
-from transferkit.backbones.cut import cut, operations_of
-from transferkit.data.samples import Samples, shown
+from transferkit import compute, tasks
+from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
-from transferkit.errors import RunError
-from transferkit.evaluation import baselines, calibration, intervals
+from transferkit.evaluation import abstention, baselines, calibration, intervals
 from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn, few_threads
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
-from transferkit.evaluation.drift import Typical, drift, typical
+from transferkit.evaluation.drift import drift, typical
 from transferkit.evaluation.label_issues import find_label_issues
 from transferkit.evaluation.learning_curve import learning_curve
 from transferkit.evaluation.metric_registry import GOALS
@@ -27,20 +23,17 @@ from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import MANY, BaselineScores, Scores
 from transferkit.evaluation.versus import Answers, edge, interval
 from transferkit.features.row_sources import taking_once
-from transferkit.files import atomic_path
 from transferkit.runs.context import RunContext
-from transferkit.runs.layout import Layout
+from transferkit.runs.typical_features import WIDEST
 from transferkit.training import recipe
 
 if TYPE_CHECKING:
-    import keras
+    pass
 
 FEWEST_JUDGED = 50  # training pictures from which labels can be judged by those of others
 MOST_JUDGED = 20_000  # of them that are judged: what is said is an estimate
 MOST_ANSWERS = 10_000_000  # those times classes
 MOST_SEARCHED = 5000  # pictures of a split that are looked for in training: how many have a copy there is a share
-WIDEST = 8192  # features up to which drift is checked; flattened maps are wider, and say little by distance
-SAMPLED = 400  # pictures of training and of validation that a trained tail is run over
 Pictures = np.ndarray  # row numbers of samples
 
 
@@ -173,7 +166,7 @@ def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray)
     """
     for row in found.abstention:
         if row.threshold is not None:
-            accuracy, coverage = calibration.selective(test, targets, row.threshold)
+            accuracy, coverage = abstention.selective(test, targets, row.threshold)
             row.test_accuracy, row.test_coverage = accuracy, coverage
             if accuracy is not None:
                 answered = round(coverage * len(targets))
@@ -236,7 +229,9 @@ def unlike(metrics: MetricsRecord, features: dict[str, Split], seed: int) -> flo
     """
     key = tasks.of(metrics.task).judged_by
     known, new = None if metrics.val is None else metrics.val.value(key), metrics.test.value(key)
-    if "test" not in features or known is None or new is None or new >= known or features["train"].x.shape[1] > WIDEST:
+    if "test" not in features or known is None or new is None or new >= known:
+        return None
+    if features["train"].x.shape[1] > WIDEST:
         return None
     reference = typical(features["train"].x, features["val"].x, seed)
     found = None if reference is None else drift(reference, features["test"].x)
@@ -301,83 +296,3 @@ def contradicted(samples: Samples) -> int:
     for sha256, target in zip(samples.sha256, samples.targets, strict=True):
         labels.setdefault(sha256, set()).add(target.tobytes())
     return sum(len(found) > 1 for found in labels.values())
-
-
-# ---------------------------------------------------------------------------------------------- drift
-
-
-def save_typical(
-    path: Path, train: Split, val: Split, trained: recipe.Trained, problem: recipe.Problem, seed: int
-) -> None:  # fmt: skip
-    """Sum up the shipped model's features of training pictures in an .npz of a few hundred kilobytes. Nothing is
-    written for too few pictures or too wide features.
-
-    Args:
-        path: of the file.
-        train: features of the training pictures by the network as it came.
-        val: of validation likewise.
-        trained: what training came to.
-        problem: the pictures.
-        seed: of the choice of pictures.
-    """
-    if train.x.shape[1] > WIDEST:
-        return
-    fit, val_x = train.x, val.x
-    if trained.tuned:
-        # A trained tail has features of its own, which are in no cache; what feeds it is.
-        tuned, source = trained.tuned
-        run, rng = compute.forward(with_features(tuned)), np.random.default_rng(seed)
-        parts = (rng.permutation(part)[:SAMPLED] for part in (problem.train, problem.val))
-        fit, val_x = (recipe.predict(run, source, part)[:, problem.outputs :] for part in parts)
-    found = typical(fit, val_x, seed)
-    if found is None:
-        return
-    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.savez(
-            handle, mean=found.mean.astype(np.float32), axes=found.axes.astype(np.float32),
-            variances=found.variances, rest=np.array(found.rest), limit=np.array(found.limit),
-            count=np.array(found.count),
-        )  # fmt: skip
-
-
-def with_features(model: keras.Model) -> keras.Model:
-    """`model` with one output [n, t + d]: its own, and beside it the vector that goes into the head."""
-    import keras
-
-    names = [operation.name for operation in operations_of(model)]
-    below = cut(model, names.index("head")).frozen
-    assert below is not None
-    x = below.outputs[0]
-    if len(x.shape) > 2:  # a head that pools by itself
-        pool = keras.layers.GlobalAveragePooling2D if len(x.shape) == 4 else keras.layers.GlobalAveragePooling1D
-        x = pool(dtype="float32")(x)
-    inputs = model.inputs[0] if len(model.inputs) == 1 else model.inputs
-    return keras.Model(inputs, keras.layers.Concatenate(dtype="float32")([model.outputs[0], x]))
-
-
-def load_typical(path: Path) -> Typical | None:
-    """What `save_typical` wrote; None where it wrote nothing. Raises RunError for a damaged file."""
-    content = Layout(path.parent).read_typical()
-    if content is None:
-        return None
-    try:
-        problem = archives.problem(io.BytesIO(content))
-        if problem:
-            raise ValueError(problem)
-        with np.load(io.BytesIO(content), allow_pickle=False) as saved:
-            mean, axes, variances = (np.asarray(saved[k], np.float64) for k in ("mean", "axes", "variances"))
-            found = Typical(mean, axes, variances, float(saved["rest"]), float(saved["limit"]), int(saved["count"]))
-        _require_sound(found)
-        return found
-    except Exception as error:  # a stranger's archive: NumPy and zlib raise many kinds
-        raise RunError(f"{shown(path)} is damaged ({error}); make the run again to have drift checked") from error
-
-
-def _require_sound(found: Typical) -> None:
-    width, numbers = found.mean.shape, (found.mean, found.axes, found.variances, found.rest, found.limit)
-    if len(width) != 1 or found.axes.shape != (len(found.variances), *width) or found.variances.ndim != 1:
-        raise ValueError("its arrays do not fit each other")
-    if not all(np.isfinite(part).all() for part in numbers) or found.rest <= 0 or (found.variances <= 0).any():
-        raise ValueError("it holds impossible numbers")
-    if found.limit < 0 or found.count < 1:
-        raise ValueError("it holds impossible numbers")

@@ -19,7 +19,7 @@ from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import BaselineScores
 from transferkit.files import write_json
-from transferkit.runs import analysis, uses
+from transferkit.runs import analysis, typical_features, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
 from transferkit.runs.packaging import Packaging
@@ -129,7 +129,7 @@ class Assessment:
         context, seed = self.context, self.context.settings.seed
         some = self._train[drift.fitted_on(len(self._train), seed)]
         train, val = analysis.features(self.work, self.trained, context.samples, [some, self._judged], "head")
-        analysis.save_typical(context.layout.typical, train, val, self.trained, context.problem, seed)
+        typical_features.save(context.layout.typical, train, val, self.trained, context.problem, seed)
 
     def _count_use(self, metrics: MetricsRecord) -> None:
         """Note which run this is that was scored on these test pictures."""

@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transferkit.errors import RunError
-from transferkit.files import remove_temporaries, storage_errors
+from transferkit.files import only_below, remove_temporaries, storage_errors
 from transferkit.runs.layout import Layout
+from transferkit.text import shown
 
 MOMENT = 0.2  # seconds
 
@@ -46,6 +47,26 @@ def check_new(folder: Path, resume: bool) -> list[str]:
     if holds_run:
         return [f"--output {folder} holds a run; choose another folder, or add --resume to finish the run in it"]
     return [f"--output {folder} exists and is not empty; choose a folder that does not exist yet"]
+
+
+@contextmanager
+def standing(layout: Layout, remedy: str) -> Iterator[None]:
+    """While the block runs, the folder of a finished run may be moved: nothing that is written makes it again.
+
+    Args:
+        layout: of the run.
+        remedy: what to do then.
+
+    Raises:
+        RunError: it was moved or removed.
+    """
+    try:
+        with only_below(layout.folder):
+            yield
+    except FileNotFoundError as error:
+        if layout.folder.is_dir():
+            raise
+        raise RunError(f"{shown(layout.folder)} was moved or removed meanwhile; {remedy}") from error
 
 
 @contextmanager

@@ -186,7 +186,7 @@ class ExtractionJob:
             sha256, problem = hash_or_reason(some.source(i))
             if problem is None:
                 try:
-                    self.views.pixels(replace(some, sha256=(sha256,) * len(some)), i, [0])
+                    self.views.pixels(replace(some, sha256=(sha256,) * len(some)), i)
                 except PictureError as error:
                     problem = error.reason
             if problem is None:

@@ -299,7 +299,7 @@ class Job:
     def _problems(self, splits: Splits) -> tuple[Problem, list[Problem]]:
         """What is to be learnt, and that of each fold. Raises DataError where the goal cannot be computed."""
         train, val, _ = rows_of(splits)
-        pairs = fold_indices(self.samples, splits) if self.settings.folds else []
+        pairs = fold_indices(splits) if self.settings.folds else []
         problem = self._problem(train, val)
         for line in coarse(problem.units, self.samples.classes):
             self.reporter.warn(line)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from transferkit.csv_files import csv_rows
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.files import csv_rows, parse_json, sha256_bytes, sha256_file
+from transferkit.files import parse_json, sha256_bytes, sha256_file
 from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit import heads
-from transferkit.evaluation import calibration, metric_registry, metrics
+from transferkit.evaluation import abstention, calibration, metric_registry, metrics
 from transferkit.evaluation.metrics_record import FoldScores, MetricsRecord
 from transferkit.evaluation.scores import CountedScores
 from transferkit.record import SCHEMA_VERSION
-from transferkit.runs import analysis, model_file, scoring
+from transferkit.runs import analysis, model_file, scoring, typical_features
 from transferkit.runs.context import RunContext
 from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
@@ -109,7 +109,7 @@ class Packaging:
         found.val["ece_uncalibrated"] = calibration.ece(uncalibrated, targets[problem.val])
         rows, outputs = self.trained.calibration or (problem.val, self.trained.val_outputs)
         answers = answer(found.task, outputs, self.facts.temperature, problem.units)
-        found.abstention = calibration.abstention(answers, targets[rows])
+        found.abstention = abstention.levels(answers, targets[rows])
 
     def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.
@@ -125,7 +125,7 @@ class Packaging:
             write_predictions(context.layout, samples, nothing, facts.thresholds)
             return nothing, None
         self.shipped = model_file.load(context.layout.model)
-        model = analysis.with_features(self.shipped) if vectors else self.shipped
+        model = typical_features.with_features(self.shipped) if vectors else self.shipped
         rows = scoring.predictions(model, samples, facts.decoding(), context.reporter, "scoring the test pictures")
         outputs, below = np.split(rows, [len(context.classes)], axis=1)
         scores = scoring.scores(samples, outputs, context.settings.seed, facts.limits(), extra=self._extra)

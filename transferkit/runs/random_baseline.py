@@ -79,7 +79,7 @@ def _settled(drawn: LoadedBackbone, problem: recipe.Problem, views: Views, seed:
     if not layers:
         return drawn
     chosen = np.random.default_rng(seed).permutation(problem.train)[:SETTLING]
-    pixels = np.concatenate([views.pixels(problem.samples, int(i), [0]) for i in chosen]).astype(np.float32)
+    pixels = views.pixels(problem.samples, chosen).astype(np.float32)
     x = drawn.prepared(pixels)
     momenta = [layer.momentum for layer in layers]
     for layer in layers:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
+from transferkit.csv_files import write_csv
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
-from transferkit.files import write_csv
 from transferkit.record import HistoryRow
 from transferkit.runs.layout import Layout
 from transferkit.training.fit import StoppingMetric

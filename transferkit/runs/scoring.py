@@ -9,7 +9,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
-from transferkit.data.images.decode import DecodeSettings, PictureError, decode_many
+from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
@@ -28,7 +28,6 @@ def stream(
     model: keras.Model,
     sources: Sequence[Source],
     settings: DecodeSettings,
-    on_error: Callable[[int, PictureError], None] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Outputs of pictures one after the other; memory holds a window of them only.
 
@@ -36,10 +35,12 @@ def stream(
         model: uint8 pictures → outputs.
         sources: of the pictures.
         settings: how they are decoded.
-        on_error: is told of those that cannot be read; None: the error is raised.
 
     Yields:
-        Index and output [t] of every readable picture, in order.
+        Index and output [t] of every picture, in order.
+
+    Raises:
+        PictureError: one cannot be read.
     """
     run = compute.forward(model)
     pending: list[tuple[int, Pixels]] = []
@@ -51,7 +52,7 @@ def stream(
         rows = run([filled])[0]
         yield from ((index, rows[i]) for i, (index, _) in enumerate(pending))
 
-    for item in decode_many(sources, settings, on_error=on_error):
+    for item in decode_many(sources, settings):
         pending.append(item)
         if len(pending) == BATCH:
             yield from flush()
@@ -113,7 +114,10 @@ def scores(
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
             return _flat(metrics.score(task, targets, guesses, classes, thresholds=thresholds, extra=extra))
 
-        limits = intervals.of_table(table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive)
+        limits = intervals.of_table(
+            table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive,
+            ends_at_one=_ends_at_one(found),
+        )  # fmt: skip
         _attach(found, limits)
     if samples.kind.exclusive:
         _attach(found, _of_counts(samples.targets, samples.kind.decide(outputs), len(classes), seed))
@@ -136,16 +140,26 @@ def _flat(found: Scores) -> dict[Name, float | None]:
     }
 
 
+def _ends_at_one(found: Scores) -> Callable[[Name], int]:
+    """Of how many pictures a score is that is 1 at the most: of all, or of those of its class. 0 for any other."""
+    rows = found.rows
+
+    def count(name: Name) -> int:
+        number, key = name
+        if key not in AT_MOST_ONE:
+            return 0
+        return found.n if number is None else rows[number].support
+
+    return count
+
+
 def _attach(found: Scores, limits: Limits) -> None:
     """Put each interval beside its score, over one that is there; scores that are undefined get none."""
     rows = found.rows
     for (number, key), (low, high) in limits.items():
         table = found if number is None else rows[number]
-        if table.get(key) is None:
-            continue
-        if key in AT_MOST_ONE:
-            low, high = intervals.where_perfect((low, high), found.n if number is None else rows[number].support)
-        table[f"{key}_ci95"] = [float(low), float(high)]
+        if table.get(key) is not None:
+            table[f"{key}_ci95"] = [float(low), float(high)]
 
 
 def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) -> Limits:

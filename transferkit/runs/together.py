@@ -152,7 +152,7 @@ class EnsembleJob(Job):
         val = logits[np.searchsorted(rows, problem.val)].astype(np.float32)
         model = joined(branches, task)
         places = problem.val[agreement.sampled(problem)]
-        pixels = np.concatenate([work.views.pixels(problem.samples, int(i), [0]) for i in places])
+        pixels = work.views.pixels(problem.samples, places)
         apart = together([one.answers(pixels, task) for one in branches], [one.share for one in branches], task)
         self._require_small(agreement.gap(model, apart, problem, work.views), work)
         return replace(

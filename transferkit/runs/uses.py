@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from transferkit.csv_files import read_csv
 from transferkit.errors import TransferKitError
 from transferkit.evaluation.metrics_record import TestUses
-from transferkit.files import digest, read_csv, read_json, remove_temporaries_of, write_json
+from transferkit.files import digest, read_json, remove_temporaries_of, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
 from transferkit.storage import locked, state_folder

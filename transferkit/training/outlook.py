@@ -132,11 +132,11 @@ def outlook(work: Recipe) -> Outlook:
 
 def _decoding(work: Recipe, samples: Samples) -> tuple[float, np.ndarray]:
     """Seconds of a training picture with all its views, on all threads; and the clean pictures."""
-    train, views = work.problem.train, range(work.views.count + 1)
+    train = work.problem.train
     some = train[np.linspace(0, len(train) - 1, min(MEASURED, len(train))).astype(int)]
     started = time.perf_counter()
-    drawn = list(map_ordered(lambda index: work.views.pixels(samples, int(index), views), some))
-    return (time.perf_counter() - started) / len(some), np.stack([pixels[0] for pixels in drawn])
+    drawn = work.views.pixels(samples, some[:, None], range(work.views.count + 1))
+    return (time.perf_counter() - started) / len(some), drawn[:, 0]
 
 
 def _forward(work: Recipe, model: keras.Model, some: np.ndarray) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -65,9 +64,9 @@ class Journal:
             _write(self._handle, line.encode())
         except OSError as error:
             os.ftruncate(self._handle, start)  # half a line would be joined to the next one
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageError(f"no space left while writing {self.path}; free some, then --resume") from error
-            raise
+            why = "no space left while writing" if files.full(error) else "cannot write"
+            remedy = "free some" if files.full(error) else "remove the cause"
+            raise StorageError(f"{why} {self.path} ({files.reason(error)}); {remedy}, then --resume") from error
         self.events.append(json.loads(line))
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ class SearchJob(JournalledJob):
         place[seen] = np.arange(len(seen))
         pairs: list[Pair] = [(np.flatnonzero(where == "train"), np.flatnonzero(where == "val"))]
         if self.base.folds:
-            pairs = fold_indices(self.samples, splits)
+            pairs = fold_indices(splits)
         moved = tuple((place[train], place[val]) for train, val in pairs)
         samples = self.samples.select(seen)
         for train, val in moved:  # a metric that says nothing there is refused now, not trial by trial

@@ -9,20 +9,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.pictures import encoded, photo
+from tests.data.pictures import photo
 from transferkit.data.augmentation.augment import (
     CLEAN,
     PRESETS,
     AugmentationRanges,
     augmentation,
     render,
-    render_many,
     view_seed,
 )
 from transferkit.data.augmentation.colour import colour_matrix, recolour
 from transferkit.data.augmentation.preview import alone, preview
 from transferkit.data.augmentation.views import Canvas, Draw
-from transferkit.data.images.decode import DecodeSettings, PictureError, Resize, fit, open_picture
+from transferkit.data.images.decode import DecodeSettings, Resize, fit
 from transferkit.data.source import scan
 from transferkit.errors import ConfigError
 from transferkit.features.row_sources import Views
@@ -66,23 +65,14 @@ def test_a_view_does_not_depend_on_the_others_drawn_with_it() -> None:
 
 
 def test_threads_do_not_change_views() -> None:
-    sources = [np.asarray(photo(i, 50, 40)) for i in range(12)]
-    work = [(source, [0, i + 1, i + 2]) for i, source in enumerate(sources)]
-    one = [views for _, views in render_many(work, SETTINGS, PRESETS["medium"], threads=1)]
-    four = [views for _, views in render_many(work, SETTINGS, PRESETS["medium"], threads=4)]
-    np.testing.assert_array_equal(np.stack(one), np.stack(four))
+    work = [(photo(i, 50, 40), [0, i + 1, i + 2]) for i in range(12)]
+
+    def views(item: tuple[Any, list[int]]) -> Any:
+        return render(item[0], SETTINGS, PRESETS["medium"], item[1])
+
     with ThreadPoolExecutor(4) as pool:
-        same = list(pool.map(lambda item: render(open_picture(item[0]), SETTINGS, PRESETS["medium"], item[1]), work))
-    np.testing.assert_array_equal(np.stack(one), np.stack(same))
-
-
-def test_render_many_hands_over_bad_pictures() -> None:
-    bad: list[int] = []
-    work = [(encoded(photo(), "PNG"), [0]), (b"no picture", [0])]
-    done = [i for i, _ in render_many(work, SETTINGS, PRESETS["none"], on_error=lambda i, e: bad.append(i))]
-    assert (done, bad) == ([0], [1])
-    with pytest.raises(PictureError):
-        list(render_many(work, SETTINGS, PRESETS["none"]))
+        found = list(pool.map(views, work))
+    np.testing.assert_array_equal(np.stack(found), np.stack([views(item) for item in work]))
 
 
 def test_flips_mirror_exactly() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.data.readers.forms import Corpus
+from transferkit.csv_files import write_csv
 from transferkit.data.audit.audit import check, hashed, quick
 from transferkit.data.containers import places
 from transferkit.data.containers.zips import Zip
@@ -20,7 +21,6 @@ from transferkit.data.images.decode import DecodeSettings, decode, decode_many
 from transferkit.data.images.opening import PictureError
 from transferkit.data.samples import Pinned
 from transferkit.data.source import scan
-from transferkit.files import write_csv
 
 
 def arrays(value: int) -> bytes:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tests.data.pictures import TRASHNET, folder_of_classes, needs_trashnet
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
-from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
+from transferkit.data.splitting.split import Splits, fold_indices, load_splits, rounds_of_folds, save_splits, split
 from transferkit.errors import ConfigError, DataError
 
 RATIOS = (0.7, 0.15, 0.15)
@@ -90,7 +91,7 @@ def test_groups_and_duplicates_never_straddle(data: st.DataObject, seed: int) ->
             assert len({splits.fold[i] for i in members}) == 1
     assert {f for f, part in zip(splits.fold, splits.assignment, strict=True) if part == "test"} <= {-1}
     covered = [0] * count
-    for train, val in fold_indices(samples, splits):
+    for train, val in fold_indices(splits):
         assert not set(train) & set(val)
         assert sorted([*train, *val]) == splits.indices("train", "val").tolist()
         for i in val:
@@ -193,19 +194,18 @@ def test_a_given_split_that_leaks_is_refused_by_name() -> None:
         split(table([i % 2 for i in range(100)], contents, given_split=given_split))
 
 
-def test_repeated_folds_differ_and_cover() -> None:
+def test_folds_of_every_round_differ_and_cover() -> None:
     samples = table([i % 3 for i in range(120)])
     splits = split(samples, RATIOS, seed=4, folds=4)
-    pairs = fold_indices(samples, splits, repeats=3)
-    assert len(pairs) == 12
-    assert not np.array_equal(pairs[0][1], pairs[4][1])
-    for repeat in range(3):
-        held = np.concatenate([val for _, val in pairs[4 * repeat : 4 * repeat + 4]])
-        assert sorted(held) == splits.indices("train", "val").tolist()
-        sizes = [len(val) for _, val in pairs[4 * repeat : 4 * repeat + 4]]
-        assert max(sizes) - min(sizes) <= 3
+    own = [val for _, val in fold_indices(splits)]
+    rounds = [own, *rounds_of_folds(samples, splits, folds=4, rounds=2)]
+    for held in rounds:
+        assert sorted(np.concatenate(held)) == splits.indices("train", "val").tolist()
+        assert max(map(len, held)) - min(map(len, held)) <= 3
+    for one, other in itertools.combinations(rounds, 2):
+        assert not np.array_equal(one[0], other[0])
     with pytest.raises(ConfigError, match="folds"):
-        fold_indices(samples, split(samples))
+        fold_indices(split(samples))
 
 
 def test_saved_splits_come_back_and_changed_data_is_shown(tmp_path: Path) -> None:

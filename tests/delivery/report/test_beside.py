@@ -20,7 +20,8 @@ from transferkit.delivery.report import publish as publishing
 from transferkit.delivery.report.beside import Draughtsman, draughtsman
 from transferkit.delivery.report.content import ReportContent
 from transferkit.delivery.report.drawings import drawings, facts_of_run
-from transferkit.delivery.report.publish import figures_content, publish, report_content
+from transferkit.delivery.report.publish import publish
+from transferkit.delivery.report.run_content import figures_content, report_content
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout

@@ -13,10 +13,13 @@ import pytest
 
 from tests.runs.sealing import reseal
 from transferkit.console import Reporter
-from transferkit.delivery.report.publish import publish, report_content
+from transferkit.csv_files import read_csv
+from transferkit.delivery.report import publish as module
+from transferkit.delivery.report import run_content
+from transferkit.delivery.report.publish import publish
+from transferkit.delivery.report.run_content import report_content
 from transferkit.errors import RunError
 from transferkit.evaluation import scores
-from transferkit.files import read_csv
 from transferkit.runs.layout import Layout
 
 QUIET = Reporter(quiet=True)
@@ -97,13 +100,19 @@ def test_without_a_test_split_nothing_is_claimed(copy: Layout) -> None:
     assert "scored once" not in page
 
 
-def test_a_run_that_was_renamed_meanwhile_is_not_made_anew(copy: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    def renamed(content: Any) -> dict[str, Any]:
-        copy.folder.rename(copy.folder.with_name("renamed"))
-        return {}
+@pytest.mark.parametrize("before", ["drawings", "write_card", "write_report"])
+def test_a_run_that_was_renamed_meanwhile_does_not_get_its_old_folder_back(
+    before: str, copy: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "drawings", lambda _: {})
+    original = getattr(module, before)
 
-    monkeypatch.setattr("transferkit.delivery.report.publish.drawings", renamed)
-    with pytest.raises(RunError, match="no run directory"):
+    def renamed(*given: Any) -> Any:
+        copy.folder.rename(copy.folder.with_name("renamed"))
+        return original(*given)
+
+    monkeypatch.setattr(module, before, renamed)
+    with pytest.raises(RunError, match="was moved or removed meanwhile; write the report where it is now"):
         publish(copy, QUIET)
     assert not copy.folder.exists()
 
@@ -120,12 +129,10 @@ def test_an_unfinished_or_damaged_run_is_refused(copy: Layout) -> None:
 
 
 def test_only_pictures_that_are_shown_are_opened(copy: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferkit.delivery.report import publish as module
-
     opened: list[Path] = []
-    real = module.open_picture
-    monkeypatch.setattr(module, "open_picture", lambda path, *how: opened.append(path) or real(path, *how))
-    monkeypatch.setattr(module, "SHOWN", 2)
+    real = run_content.open_picture
+    monkeypatch.setattr(run_content, "open_picture", lambda path, *how: opened.append(path) or real(path, *how))
+    monkeypatch.setattr(run_content, "SHOWN", 2)
     content = report_content(copy)
     assert len(opened) == sum(len(content[key]) for key in ("errors", "confident", "uncertain"))  # type: ignore[literal-required]
     assert len(content["confident"]) == 1

@@ -80,7 +80,7 @@ def problems(backbone: str, offline: bool = False) -> list[str]:
     try:
         repository, revision = parsed(backbone)
         if is_offline(offline) and local(backbone) is None:
-            return [str(_absent(repository, revision, "offline, and"))]
+            return [str(_absent(repository, revision))]
     except (BackboneError, WeightsError) as error:
         return [str(error)]
     return []
@@ -163,7 +163,7 @@ def fetch(
         _verify(found)
         return found
     if is_offline(offline):
-        raise _absent(repository, revision, "offline, and")
+        raise _absent(repository, revision)
     place = _place(repository)
     require_writable(place, "fetch the repository by other means and give its folder, --backbone PATH")
     with locked(place / ".lock"):
@@ -258,6 +258,6 @@ def _hubs_cache() -> Path:
     return Path(cache).expanduser() if cache else home() / "hub"
 
 
-def _absent(repository: str, revision: str, why: str) -> WeightsError:
+def _absent(repository: str, revision: str) -> WeightsError:
     places = f"neither in {_place(repository)} nor in {_hubs_cache()}"
-    return WeightsError(f"{why} {repository} ({revision}) is {places}. {remedy(repository, 0)}")
+    return WeightsError(f"offline, and {repository} ({revision}) is {places}. {remedy(repository, 0)}")

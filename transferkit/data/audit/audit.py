@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
@@ -27,8 +26,6 @@ from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, ScanOptions, exclusion, scan
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError
-
-Severity = Literal["error", "warning", "info"]
 
 
 @dataclass(frozen=True)
@@ -123,7 +120,6 @@ def check(
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
     reading: Reading | None = None,
-    threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Every finding about a folder, a CSV, arrays or samples; data that cannot be scanned is audited all the same.
@@ -134,7 +130,6 @@ def check(
         exclude: classes, paths and patterns that are left out.
         exclude_file: a file of such, or None.
         reading: which reader, and how it is to read; None leaves both to the data.
-        threads: that decode at a time; 0: one a usable core.
         progress: is called with (done, total) after every picture.
 
     Returns:
@@ -157,7 +152,7 @@ def check(
                 raise
             return Audit(str(folder), 0, tuple(_table_findings(folder, how, error)))
     findings += _notes(samples)
-    facts = examine_all(samples.sources(), len(samples), threads, progress)
+    facts = examine_all(samples.sources(), len(samples), progress)
     return _judged(samples, facts, findings, deep=True)
 
 
@@ -166,25 +161,23 @@ def _is_class_folders(folder: Path) -> bool:
     return found is not None and found[0].name == "folder"
 
 
-def quick(samples: Samples, threads: int = 0) -> Audit:
+def quick(samples: Samples) -> Audit:
     """The cheap form, before every training: headers, hashes, exact duplicates, class balance.
 
     Args:
         samples: the pictures; hashes that they carry are not computed again.
-        threads: that read at a time; 0: one a usable core.
 
     Returns:
         The audit, without what only decoding shows: cut files and look-alikes.
     """
-    return _judged(samples, _headers(samples, threads), _notes(samples), deep=False)
+    return _judged(samples, _headers(samples), _notes(samples), deep=False)
 
 
-def hashed(samples: Samples, threads: int = 0) -> tuple[Samples, Audit]:
+def hashed(samples: Samples) -> tuple[Samples, Audit]:
     """`Samples.hashed` and `quick`, from one opening of each picture.
 
     Args:
         samples: the pictures.
-        threads: that read at a time; 0: one a usable core.
 
     Returns:
         The samples with a SHA-256 each, and their audit.
@@ -192,15 +185,15 @@ def hashed(samples: Samples, threads: int = 0) -> tuple[Samples, Audit]:
     Raises:
         DataError: a file cannot be hashed, as of `Samples.hashed`.
     """
-    facts = _headers(samples, threads)
+    facts = _headers(samples)
     found = tuple(fact.sha256 for fact in facts if fact.sha256 is not None)
-    samples = replace(samples, sha256=found) if len(found) == len(samples) else samples.hashed(threads)
+    samples = replace(samples, sha256=found) if len(found) == len(samples) else samples.hashed()
     return samples, _judged(samples, facts, _notes(samples), deep=False)
 
 
-def _headers(samples: Samples, threads: int) -> list[ImageFacts]:
+def _headers(samples: Samples) -> list[ImageFacts]:
     known = samples.sha256 or (None,) * len(samples)
-    return list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True), threads))
+    return list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True)))
 
 
 def _judged(samples: Samples, facts: list[ImageFacts], findings: list[Finding], deep: bool) -> Audit:

@@ -22,17 +22,16 @@ class Copies:
 
 
 def linked(
-    sources: Iterable[Path | Pixels], total: int, threads: int = 0, progress: Callable[[int, int], None] | None = None
+    sources: Iterable[Path | Pixels], total: int, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[ImageFacts], Links]:
     """What pictures are like, and which of them are one file or look alike, as links between their positions.
 
     Args:
         sources: of the pictures; each is decoded once, at reduced scale.
         total: how many there are.
-        threads: that decode; 0 for as many as there are processors.
         progress: called with how many are done, and `total`, after each.
     """
-    facts = examine_all(sources, total, threads, progress)
+    facts = examine_all(sources, total, progress)
     links = Links(len(facts))
     first: dict[str, int] = {}
     for i, fact in enumerate(facts):
@@ -44,19 +43,18 @@ def linked(
 
 
 def find_copies(
-    samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
+    samples: Samples, progress: Callable[[int, int], None] | None = None
 ) -> tuple[list[Copies], dict[int, str]]:
     """Copies and look-alikes as groups. Every picture is decoded once, at reduced scale.
 
     Args:
         samples: the pictures.
-        threads: that decode at a time; 0: one a usable core.
         progress: is called with (done, total) after each.
 
     Returns:
         Groups, those whose labels differ first, then exact ones; and why single pictures (by index) cannot be read.
     """
-    facts, links = linked(samples.sources(), len(samples), threads, progress)
+    facts, links = linked(samples.sources(), len(samples), progress)
     groups = []
     for members in links.clusters():
         if len(members) > 1:

@@ -104,21 +104,20 @@ def _likeness(image: Image.Image) -> tuple[int, Pixels]:
 
 
 def examine_all(
-    sources: Iterable[Path | Pixels], total: int, threads: int = 0, progress: Callable[[int, int], None] | None = None
+    sources: Iterable[Path | Pixels], total: int, progress: Callable[[int, int], None] | None = None
 ) -> list[ImageFacts]:
     """`examine` of each on threads.
 
     Args:
         sources: files or pixels.
         total: how many they are; only told to `progress`.
-        threads: how many; 0: one a usable core.
         progress: is called with (done, total) after each.
 
     Returns:
         Facts, in the order of `sources`.
     """
     facts = []
-    for fact in map_ordered(examine, sources, threads):
+    for fact in map_ordered(examine, sources):
         facts.append(fact)
         if progress is not None:
             progress(len(facts), total)

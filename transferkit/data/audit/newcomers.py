@@ -21,22 +21,19 @@ class Newcomers:
     faults: dict[int, str]
 
 
-def newcomers(
-    known: Samples, pool: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
-) -> Newcomers:
+def newcomers(known: Samples, pool: Samples, progress: Callable[[int, int], None] | None = None) -> Newcomers:
     """Compare a pool with known pictures, by content and by look (`lookalikes`). Each is decoded once, at reduced
     scale.
 
     Args:
         known: pictures that count as seen.
         pool: those of which the new ones are wanted.
-        threads: that decode at a time; 0: one a usable core.
         progress: is called with (done, total) after each, of both together.
 
     Returns:
         The new ones, hashed, in the order of the pool; how many were like a known one, or like each other; and faults.
     """
-    facts, links = linked(chain(known.sources(), pool.sources()), len(known) + len(pool), threads, progress)
+    facts, links = linked(chain(known.sources(), pool.sources()), len(known) + len(pool), progress)
     start = len(known)
     faults = {i - start: facts[i].reason or "cannot be read" for i in range(start, len(facts)) if facts[i].fault}
     kept, alike, repeated = [], 0, 0

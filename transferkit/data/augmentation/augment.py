@@ -7,7 +7,7 @@ View 0 is the clean picture that evaluation and prediction see.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -20,13 +20,11 @@ from transferkit.data.augmentation.augmentation_config import (
     augmentation,
 )
 from transferkit.data.augmentation.views import Canvas, Draw
-from transferkit.data.images.decode import DecodeSettings, fit, open_pixels, read_many
-from transferkit.data.images.memory import MEMORY
-from transferkit.data.images.opening import PictureError
-from transferkit.data.samples import Pixels, Source
+from transferkit.data.images.decode import DecodeSettings, fit
+from transferkit.data.samples import Pixels
 
 __all__ = [
-    "CLEAN", "PRESETS", "PRESET_NAMES", "AugmentationRanges", "Preset", "augmentation", "render", "render_many",
+    "CLEAN", "PRESETS", "PRESET_NAMES", "AugmentationRanges", "Preset", "augmentation", "render",
     "view_seed",
 ]  # fmt: skip
 
@@ -88,33 +86,3 @@ def changed_views(canvas: Canvas, augment: AugmentationRanges, seeds: Iterable[i
     """Views of a canvas, uint8 [size, size, 3] each; see `render`. None of `seeds` is `CLEAN`."""
     for seed in seeds:
         yield augment.finish(canvas.view(Draw.of(augment, seed)), seed)
-
-
-def render_many(
-    work: Iterable[tuple[Source, Sequence[int]]],
-    settings: DecodeSettings,
-    augment: AugmentationRanges,
-    threads: int = 0,
-    on_error: Callable[[int, PictureError], None] | None = None,
-) -> Iterator[tuple[int, Pixels]]:
-    """Views of many pictures, rendered ahead on threads, in bounded memory.
-
-    Args:
-        work: a picture and the seeds of its views, each.
-        settings: as for `render`.
-        augment: as for `render`.
-        threads: how many; 0: one a usable core.
-        on_error: takes the index of a picture that cannot be read, and why; it is then left out.
-
-    Returns:
-        (index, uint8 [V, size, size, 3]), in order.
-
-    Raises:
-        PictureError: a picture cannot be read, and there is no `on_error`.
-    """
-
-    def one(item: tuple[Source, Sequence[int]]) -> Pixels:
-        with MEMORY.turn():
-            return render(open_pixels(item[0], settings), settings, augment, item[1])
-
-    return read_many(one, work, threads, on_error)

@@ -40,13 +40,13 @@ def opened(path: Path) -> tuple[Any, list[int]]:
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
             return _Parquet(file), sizes
         source = arrow.memory_map(str(path))
-        batches = _batches(arrow, source, head)
+        batches = _batches(source, head)
         return _Batches(arrow, batches), [batch.num_rows for batch in batches]
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{shown(path)} is no Parquet or Arrow file that can be read ({error})") from error
 
 
-def _batches(arrow: Any, source: Any, head: bytes) -> list[Any]:
+def _batches(source: Any, head: bytes) -> list[Any]:
     ipc = importlib.import_module("pyarrow.ipc")
     if head == ARROW:
         file = ipc.open_file(source)

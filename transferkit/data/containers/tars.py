@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from transferkit.data.containers import kept
-from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError, Window
+from transferkit.data.containers.base import ALLOWANCE, RATIO, Archive, EntryError
 from transferkit.data.containers.tfrecords import HEAD, is_record
 from transferkit.errors import DataError
+from transferkit.file_windows import Window
 from transferkit.files import atomic_path, digest, remove_temporaries_of
 from transferkit.storage import locked
 from transferkit.text import shown

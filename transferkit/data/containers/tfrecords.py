@@ -14,10 +14,11 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from transferkit.data.containers.base import LARGEST, Derived, EntryError, File
+from transferkit.data.containers.base import LARGEST, Derived, EntryError
 from transferkit.data.containers.crc32c import masked
 from transferkit.data.containers.examples import Value, features
 from transferkit.errors import DataError
+from transferkit.file_windows import File
 
 HEAD = 12  # bytes before a record's content
 _TAIL = 4

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from transferkit.data.containers import kept
-from transferkit.data.containers.base import Archive, EntryError, Window
+from transferkit.data.containers.base import Archive, EntryError
 from transferkit.errors import DataError
+from transferkit.file_windows import Window
 from transferkit.files import atomic_path, digest
 from transferkit.storage import locked
 from transferkit.text import shown

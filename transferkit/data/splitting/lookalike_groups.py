@@ -11,21 +11,18 @@ from transferkit.data.samples import Samples
 from transferkit.data.union_find import Links
 
 
-def group_look_alikes(
-    samples: Samples, threads: int = 0, progress: Callable[[int, int], None] | None = None
-) -> tuple[Samples, int]:
+def group_look_alikes(samples: Samples, progress: Callable[[int, int], None] | None = None) -> tuple[Samples, int]:
     """Samples with `group` filled for look-alikes. Groups of the user stay together, merged where look-alikes link
     them.
 
     Args:
         samples: the data; every picture is decoded once, at reduced scale, and one that cannot be read keeps its group.
-        threads: that decode at a time; 0: one a usable core.
         progress: is called with (done, total) after each.
 
     Returns:
         The samples, and how many pictures were joined to another.
     """
-    facts = examine_all(samples.sources(), len(samples), threads, progress)
+    facts = examine_all(samples.sources(), len(samples), progress)
     links = Links(len(samples))
     first: dict[str, int] = {}
     for i, name in enumerate(samples.group):

@@ -15,12 +15,12 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.csv_files import read_csv, write_csv
 from transferkit.data.readers.cells import column, same_target
 from transferkit.data.samples import PARTS, Part, Samples, listed, shown
 from transferkit.data.splitting.strata import distribute
 from transferkit.data.splitting.units import Units, label_counts, per_sample, refuse_small, shuffled, sizes_of, units_of
 from transferkit.errors import ConfigError, DataError, raise_problems
-from transferkit.files import read_csv, write_csv
 from transferkit.tasks.task import Strata
 
 COLUMNS = ("path", "label", "split", "fold", "sha256")
@@ -87,13 +87,11 @@ def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: i
     return Splits(assignment, tuple(int(f) for f in fold), seed, folds, tuple(notes))
 
 
-def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tuple[Indices, Indices]]:
-    """Positions to train and to validate on, for every fold of every repeat. Test never appears.
+def fold_indices(splits: Splits) -> list[tuple[Indices, Indices]]:
+    """Positions to train and to validate on, for every fold. Test never appears.
 
     Args:
-        samples: the data.
-        splits: with folds. The first repeat uses these; repeat r redraws them with a seed made of theirs and r.
-        repeats: how many.
+        splits: with folds.
 
     Returns:
         (train, val) int64 positions, fold by fold; together they cover train + val.
@@ -103,13 +101,8 @@ def fold_indices(samples: Samples, splits: Splits, repeats: int = 1) -> list[tup
     """
     if splits.folds < 2:
         raise ConfigError("these splits have no folds; make them with split(…, folds=5)")
-    samples = samples.hashed()
-    pairs = []
-    for repeat in range(repeats):
-        fold = np.asarray(splits.fold) if repeat == 0 else _repeated(samples, splits, repeat)
-        for k in range(splits.folds):
-            pairs.append((np.flatnonzero((fold >= 0) & (fold != k)), np.flatnonzero(fold == k)))
-    return pairs
+    fold = np.asarray(splits.fold)
+    return [(np.flatnonzero((fold >= 0) & (fold != k)), np.flatnonzero(fold == k)) for k in range(splits.folds)]
 
 
 def rounds_of_folds(samples: Samples, splits: Splits, folds: int = 5, rounds: int = 2) -> list[list[Indices]]:

@@ -24,8 +24,9 @@ from transferkit.delivery.exporting import companions, parity, parity_pictures, 
 from transferkit.delivery.exporting.formats import GATES, Format, lookup
 from transferkit.delivery.exporting.parity import ExportError
 from transferkit.errors import RunError, TransferKitError, raise_problems
-from transferkit.files import read_json, sha256_file, storage_errors, sync_folder, write_json
+from transferkit.files import make_folder, read_json, sha256_file, storage_errors, sync_folder, write_json
 from transferkit.runs import model_file, preflight
+from transferkit.runs.directory import standing
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.storage import claim_folder, claimed
@@ -80,7 +81,7 @@ def export(
         return parity_pictures.pick(layout, ("train",), CALIBRATED, data).decoded(settings)
 
     compute.start(reporter=reporter)
-    with _whole_folder(target) as folder:
+    with standing(layout, "export it where it is now"), _whole_folder(target) as folder:
         reporter.say(f"writing {row.file} ({row.name}, {precision})")
         if row.exporter is None:
             _write(row, layout.model, facts, folder / row.file, precision, calibration)
@@ -216,7 +217,7 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     claim = None
     try:
         with storage_errors(target, "choose another --output"):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             with claimed(target.parent):  # nobody takes a folder for a killed export's before it is claimed
                 _remove_stale(target)
                 temporary.mkdir()

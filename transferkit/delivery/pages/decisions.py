@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferkit import files
+from transferkit import csv_files, files
 from transferkit.data.readers.exclusions import ACTIONS, load_exclusions, place
 from transferkit.errors import ConfigError, DataError
 from transferkit.text import shown
@@ -86,6 +86,6 @@ class Decisions:
 
 
 def _row(cells: tuple[str, str, str]) -> str:
-    line = files.csv_line(cells)
+    line = csv_files.csv_line(cells)
     # A line that begins with # would be a comment.
     return f'"{cells[0]}"{line.removeprefix(cells[0])}' if line.startswith("#") else line

@@ -23,6 +23,7 @@ LICENCES = {  # how the catalog's licences begin → the hub's identifier
     "apache-2.0": "apache-2.0", "mit": "mit", "bsd-3-clause": "bsd-3-clause", "cc-by-4.0": "cc-by-4.0",
 }  # fmt: skip
 NAMED = 20  # classes that are written out in the example
+WEAKEST = 3  # classes that are named as such, where there are more
 
 
 def card(content: ReportContent) -> str:
@@ -161,9 +162,9 @@ def _result(said: first_screen.Headline) -> str | None:
     return f"{said.name} {said.value}{interval} on {said.n} test pictures"
 
 
-def _weakest(test: Scores, most: int = 3) -> str:
+def _weakest(test: Scores) -> str:
     known = [(row.name, f1) for row in test.rows if (f1 := row.value("f1")) is not None]
-    lowest = sorted(known, key=lambda row: row[1])[:most] if len(known) > most else []
+    lowest = sorted(known, key=lambda row: row[1])[:WEAKEST] if len(known) > WEAKEST else []
     return ", ".join(f"{markdown(name)} (F1 {f1:.2f})" for name, f1 in lowest)
 
 

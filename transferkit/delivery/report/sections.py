@@ -16,6 +16,7 @@ from transferkit.evaluation.portfolio_record import ComparedNetwork, PortfolioRe
 from transferkit.evaluation.scores import Confusion, ScoreRow
 
 View = dict[str, Any]
+CONFUSIONS = 8  # that are listed
 SHORT = {"recall": "recall", "mae": "MAE", "rmse": "RMSE", "median_ae": "median AE", "support": "pictures"}
 SCORES, CLASSES, MOST = 5, 12, 100  # scores and classes shown unasked; classes in the page at all
 
@@ -76,19 +77,14 @@ def _short(limits: tuple[float, float] | None) -> str:
     return f"{limits[0]:.2f} to {limits[1]:.2f}" if limits else ""
 
 
-def confusions(metrics: MetricsRecord, most: int = 8) -> list[View]:
-    """The most frequent confusions of one class with another, with counts and the share of the true class.
-
-    Args:
-        metrics: metrics.json.
-        most: how many.
-    """
+def confusions(metrics: MetricsRecord) -> list[View]:
+    """The most frequent confusions of one class with another, with counts and the share of the true class."""
     sums = (sum(row) for row in metrics.test.confusion)
     totals = dict(zip(metrics.classes, sums, strict=False)) or {row.name: row.support for row in metrics.test.rows}
     return [
         {"count": one.count, "total": totals[one.true], "true": one.true, "predicted": one.predicted,
          **placed(one.count / totals[one.true], None)}
-        for one in (metrics.test.confused or _confused(metrics))[:most]
+        for one in (metrics.test.confused or _confused(metrics))[:CONFUSIONS]
         if totals.get(one.true)
     ]  # fmt: skip
 
