@@ -284,8 +284,8 @@ def test_finetune_ends_by_name_where_a_picture_is_replaced_while_it_runs(
     target, other = sorted(data.glob("3/*.png"))[:2]
     hashed = Samples.hashed
 
-    def replaced(samples: Samples, threads: int = 0) -> Samples:
-        found = hashed(samples, threads)
+    def replaced(samples: Samples) -> Samples:
+        found = hashed(samples)
         target.write_bytes(other.read_bytes())
         return found
 

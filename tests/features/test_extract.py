@@ -120,7 +120,7 @@ def test_many_views_of_a_picture_are_drawn_a_few_at_a_time(samples, views, monke
     monkeypatch.setattr(extract, "VIEWS_AT_ONCE", 4)
     asked, inner = [], Views.draw
     monkeypatch.setattr(
-        Views, "draw", lambda self, s, work, into: asked.extend(len(v) for _, v in work) or inner(self, s, work, into)
+        Views, "draw", lambda self, s, work, *more: asked.extend(len(v) for _, v in work) or inner(self, s, work, *more)
     )
     few = samples.select(range(2))
     features = opened()

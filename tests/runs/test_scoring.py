@@ -155,7 +155,7 @@ def test_metrics_of_a_thousand_classes_stay_below_two_megabytes():
         schema_version=1, task="classify", classes=samples.classes, goal="accuracy", val=test, train=test,
         test=CountedScores(test), baselines={},
     )  # fmt: skip
-    found.baselines = analysis.beside(rivals, outputs, found, samples, 0)
+    found.baselines = analysis.beside(rivals.items(), outputs, found, samples, 0)
     text = json.dumps(found.as_json(), indent=2)
     assert len(text) < 2e6
     assert len(MetricsRecord.read(json.loads(text)).test.rows) == 1000

@@ -148,4 +148,4 @@ def test_numbers_go_by_the_same_rule(tmp_path: Path) -> None:
         unfreeze="last:1", epochs=2, patience=1, quiet=True,
     )  # fmt: skip
     found = run.metrics["unfrozen"]
-    assert run.metrics["val"]["mae"] <= found["frozen"] + 1e-9
+    assert run.metrics["val"]["mae"] <= found["frozen"] * (1 + 1e-6)  # by another path, in float32

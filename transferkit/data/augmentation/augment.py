@@ -78,11 +78,25 @@ def render(
 
 
 def changes(augment: AugmentationRanges, seed: int) -> bool:
-    """Whether a view of this seed is not the clean one."""
+    """Whether a view is not the clean one.
+
+    Args:
+        augment: the ranges that changes are drawn from.
+        seed: of the view.
+    """
     return seed != CLEAN and not augment.is_none
 
 
 def changed_views(canvas: Canvas, augment: AugmentationRanges, seeds: Iterable[int]) -> Iterator[Pixels]:
-    """Views of a canvas, uint8 [size, size, 3] each; see `render`. None of `seeds` is `CLEAN`."""
+    """Views of a canvas, one after the other.
+
+    Args:
+        canvas: of the picture.
+        augment: see `render`.
+        seeds: one a view, none of them `CLEAN`.
+
+    Yields:
+        uint8 [size, size, 3].
+    """
     for seed in seeds:
         yield augment.finish(canvas.view(Draw.of(augment, seed)), seed)

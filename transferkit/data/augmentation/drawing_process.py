@@ -56,7 +56,17 @@ def serve() -> None:
 
 
 def drawn(how: ViewDrawing, memory: mmap.mmap, pictures: Keeping, asked: Sequence[Question]) -> list[bool | Kept]:
-    """Lay views of pictures into memory, one after the other; which of these could be drawn, and are kept where."""
+    """Lay views of pictures into memory, one after the other.
+
+    Args:
+        how: they are drawn.
+        memory: of `ROOM` bytes, where files that are handed over lie as well.
+        pictures: those that are kept.
+        asked: what is wanted of each picture.
+
+    Returns:
+        For each whether it could be drawn, and if it is kept from now on, where.
+    """
     room, at = np.frombuffer(memory, np.uint8), 0
     found: list[bool | Kept] = []
     for one in asked:
