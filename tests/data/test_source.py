@@ -149,7 +149,7 @@ def test_missing_empty_and_single_class_folders(tmp_path: Path, flowers: Path) -
 def test_a_class_only_in_test_is_refused(tmp_path: Path) -> None:
     folder_of_classes(tmp_path / "train", {"a": 2, "b": 2})
     folder_of_classes(tmp_path / "test", {"a": 1, "bb": 1}, start=10)
-    assert "bb occur in val or test but not in train; nearest: 'b'" in refusal(tmp_path)
+    assert "bb occurs in val or test but not in train; nearest: 'b'" in refusal(tmp_path)
 
 
 def test_splits_beside_other_folders_are_refused(tmp_path: Path) -> None:

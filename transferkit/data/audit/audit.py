@@ -91,7 +91,8 @@ class Audit:
 
     def summary(self) -> str:
         """A few lines for the terminal."""
-        lines = [f"{self.pictures} pictures in {len(self.classes)} classes, {len(self.errors)} errors"]
+        pictures, classes = plural(self.pictures, "picture"), plural(len(self.classes), "class")
+        lines = [f"{pictures} in {classes}, {plural(len(self.errors), 'error')}"]
         for kind, number in self.counts().items():
             first = next(f for f in self.findings if f.kind == kind)
             where = f" {shown(first.path)}:" if first.path else ""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from transferkit.console import plural
 from transferkit.data.audit.image_facts import ImageFacts
 from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.samples import Samples, shown
@@ -210,7 +211,8 @@ def about_classes(samples: Samples) -> Iterator[Finding]:
     counts = Counter(samples.counts())
     for name, number in sorted(counts.items(), key=lambda item: item[1]):
         if number < FEW:
-            yield Finding.of("few", None, f"class {shown(name)} has {number} pictures")
+            yield Finding.of("few", None, f"class {shown(name)} has {plural(number, 'picture')}")
     (most, high), (least, low) = counts.most_common()[0], counts.most_common()[-1]
     if high > IMBALANCE * max(1, low):
-        yield Finding.of("imbalance", None, f"class {shown(most)} has {high} pictures, class {shown(least)} has {low}")
+        much = f"class {shown(most)} has {plural(high, 'picture')}"
+        yield Finding.of("imbalance", None, f"{much}, class {shown(least)} has {low}")

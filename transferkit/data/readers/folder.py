@@ -256,8 +256,8 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
         trained = {name for _, name, part in walk.found if part == "train"}
         missing = sorted(walk.classes - trained)
         if trained and missing:
-            near = nearest(missing[0], trained)
-            walk.problems.append(f"{listed(missing)} occur in val or test but not in train{near}")
+            near, verb = nearest(missing[0], trained), "occurs" if len(missing) == 1 else "occur"
+            walk.problems.append(f"{listed(missing)} {verb} in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
         walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{_films_in(walk, '')}")
