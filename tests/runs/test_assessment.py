@@ -33,9 +33,9 @@ def test_the_test_pictures_pass_once_where_one_pass_says_all(
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     draw, tested = Views.draw, Assessment._tested
 
-    def noted(self: Any, samples: Any, work: Any, into: Any) -> Any:
+    def noted(self: Any, samples: Any, work: Any, *more: Any) -> Any:
         frozen.extend(samples.paths[index] for index, _ in work)
-        return draw(self, samples, work, into)
+        return draw(self, samples, work, *more)
 
     def both(self: Any, vectors: Any, where: Any) -> Any:
         found = tested(self, vectors, where)
