@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from transferkit.errors import DataError
-from transferkit.evaluation import baselines
+from transferkit.evaluation import baselines, linear_fits
 from transferkit.evaluation.baselines import Split, majority, nearest_neighbours, probe
 
 
@@ -176,12 +176,12 @@ def test_a_probe_that_is_fitted_in_blocks_answers_as_one_that_is_fitted_at_once(
     """Of classes of which training has not all."""
     (x, y), (val_x, val_y) = separable(0, count=4), separable(1, count=4)
     train, val, classes = Split(x[y > 0], y[y > 0]), Split(val_x, val_y), list("abcd")
-    monkeypatch.setattr(baselines.softmax, "GRADIENT", 1e-7)
+    monkeypatch.setattr(linear_fits.softmax, "GRADIENT", 1e-7)
     monkeypatch.setattr(baselines, "STRENGTHS", (0.1, 1.0))
-    monkeypatch.setattr(baselines, "STEPS", 2000)
+    monkeypatch.setattr(linear_fits, "STEPS", 2000)
     at_once = probe(train, val, "classify", classes)
-    monkeypatch.setattr(baselines, "MANY_ANSWERS", 0)
-    monkeypatch.setattr(baselines, "PART", 4 * 32)
+    monkeypatch.setattr(linear_fits, "MANY_ANSWERS", 0)
+    monkeypatch.setattr(linear_fits, "PART", 4 * 32)
     blocks = probe(train, val, "classify", classes)
     assert blocks.chosen == at_once.chosen
     np.testing.assert_allclose(blocks.of(val_x), at_once.of(val_x), atol=1e-3)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from transferkit.compute.blas import few_threads
 from transferkit.errors import DataError
 from transferkit.evaluation import label_issues
-from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.label_issues import find_label_issues, wrong_share
 from transferkit.evaluation.rules import DOUBTFUL
 

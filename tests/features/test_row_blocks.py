@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transferkit.features import row_blocks, scratch
+from transferkit.features import row_blocks, working_arrays
 from transferkit.features.row_blocks import StoredRows, at, beside, blocks, held, mapped, mean_and_variance, narrow
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (53, 2, 9)).astype(np.float32)
@@ -54,7 +54,7 @@ def test_parts_of_rows_on_disk_are_those_of_rows_in_memory(stored: StoredRows) -
 def test_what_is_made_of_rows_is_the_same_in_memory_and_on_disk(
     stored: StoredRows, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scratch, "HELD_BYTES", most)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", most)
     for x in (stored, X):
         found = mapped(x, lambda rows: rows[:, :, :4] * 2, 4)
         assert isinstance(found, np.ndarray if most else StoredRows)

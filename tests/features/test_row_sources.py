@@ -64,7 +64,7 @@ def test_only_vectors_that_memory_has_room_for_are_resident(samples, views, monk
     assert source.resident() is not found
     asked = np.array([4, 7, 4]), np.array([2, 0, 2])
     (there,) = Stored(vectors, views, samples, wanted).take(*asked)
-    monkeypatch.setattr(row_sources.scratch, "HELD_BYTES", 4 * 3 * rows - 1)
+    monkeypatch.setattr(row_sources.working_arrays, "HELD_BYTES", 4 * 3 * rows - 1)
     monkeypatch.setattr(row_sources, "PART_BYTES", 4 * 3 * 5)
     passing = Stored(vectors, views, samples, wanted).resident()
     for one, count in ((found, rows), (passing, 5)):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transferkit.features import scratch
+from transferkit.features import working_arrays
 from transferkit.features.row_blocks import StoredRows, held
 from transferkit.runs import tapped_rows
 
@@ -41,7 +41,7 @@ def test_rows_are_in_memory_as_long_as_there_is_room(monkeypatch: pytest.MonkeyP
     assert isinstance(there, np.ndarray)
     assert np.array_equal(there, np.stack([X[pictures], X[pictures] + 1], axis=1))
     monkeypatch.setattr(tapped_rows, "FEW", 500)
-    monkeypatch.setattr(scratch, "HELD_BYTES", there.nbytes - 1)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", there.nbytes - 1)
     source = Computed()
     stored = tapped_rows._read(source, KIND, pictures, 2)
     assert isinstance(stored, StoredRows)
@@ -52,7 +52,7 @@ def test_rows_are_in_memory_as_long_as_there_is_room(monkeypatch: pytest.MonkeyP
 
 def test_rows_of_few_pictures_are_in_memory_however_wide_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tapped_rows, "machine_memory", lambda: 1 << 34)
-    monkeypatch.setattr(scratch, "HELD_BYTES", 1 << 20)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", 1 << 20)
     assert tapped_rows.most_held(4) == 1 << 20
     assert tapped_rows.most_held(4 * 8192) == tapped_rows.FEW * 4 * 8192
     monkeypatch.setattr(tapped_rows, "machine_memory", lambda: 1 << 24)
@@ -82,7 +82,7 @@ import numpy as np
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings
 from transferkit.evaluation.metric_registry import goal
-from transferkit.features import row_blocks, scratch
+from transferkit.features import row_blocks, working_arrays
 from transferkit.features.row_sources import Stored, Views
 from transferkit.features.row_blocks import StoredRows
 from transferkit.features.store import open_set
@@ -108,7 +108,7 @@ for start in range(0, N, PART):
     features.append([name[:32] for name in Samples.sha256[start : start + PART]], rows)
 row_blocks.BLOCK_BYTES = 2 << 20
 linear.STEPS = 5
-scratch.HELD_BYTES, tapped_rows.FEW = 40 << 20, 0
+working_arrays.HELD_BYTES, tapped_rows.FEW = 40 << 20, 0
 views = Views(DecodeSettings(32), augmentation("none"), 0, 0)
 source = Stored(features, views, Samples(range(N)), {i: range(1) for i in range(N)})
 y, of = np.eye(3)[labels], Judge("classify", labels, ("a", "b", "c"), goal("accuracy", "classify"))

@@ -12,7 +12,7 @@ import pytest
 from transferkit.errors import TrainingError
 from transferkit.evaluation.intervals import wilson
 from transferkit.evaluation.metric_registry import goal
-from transferkit.features import row_blocks, scratch
+from transferkit.features import row_blocks, working_arrays
 from transferkit.features.row_blocks import StoredRows, Table
 from transferkit.selection import answering, expectation, kernels
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
@@ -221,7 +221,7 @@ def test_rows_that_memory_has_no_room_for_are_chosen_by_all_the_same(
     monkeypatch.setattr(row_blocks, "BLOCK_ROWS", 32)
     there = chosen(x)
     outputs = [fitted(projection(x[:, 0])) for projection, fitted in [fit(x, np.eye(3)[labels], there.trial)]]
-    monkeypatch.setattr(scratch, "HELD_BYTES", 0)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", 0)
     stored = StoredRows(lambda places: x[places], x.shape)
     found = chosen(stored)
     assert all(isinstance(answers, np.memmap) for trial in found.contenders for answers in trial.logits)

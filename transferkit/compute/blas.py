@@ -6,7 +6,7 @@ process; `threadpoolctl.threadpool_limits` looks each time, which takes as long 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from transferkit import addresses
 
+SMALL = 20_000_000  # numbers up to which one thread fits a model of them fastest
 BUFFER = 48 << 20  # bytes of addresses that OpenBLAS asks for at its first product (measured: 32 MB), and some beside
 SIDE = 256  # of a product that is too large to be computed without
 
@@ -36,6 +37,15 @@ def one_thread(kind: Literal["blas"] | None = "blas") -> AbstractContextManager[
     """
     found: AbstractContextManager[Any] = _controller().limit(limits=1, user_api=kind)
     return found
+
+
+def few_threads(numbers: int) -> AbstractContextManager[Any]:
+    """One BLAS thread inside, where a model is fitted to little.
+
+    Args:
+        numbers: in its features.
+    """
+    return nullcontext() if numbers > SMALL else one_thread()
 
 
 def claim() -> None:

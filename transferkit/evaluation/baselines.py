@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
-from transferkit.compute.blas import one_thread
 from transferkit.errors import DataError
-from transferkit.evaluation import softmax
+from transferkit.evaluation import linear_fits
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import one, score
 from transferkit.evaluation.scores import Scores
@@ -25,13 +23,8 @@ Given = tuple[npt.ArrayLike, npt.ArrayLike]  # features [N, D] and targets of on
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of the logistic regression, from strong to weak
 PENALTIES = (1e4, 1e3, 1e2, 10.0, 1.0, 0.1)  # alpha of the ridge regression
-SMALL = 20_000_000  # numbers in the features up to which one thread fits fastest
 LARGE = 2_000_000_000  # of these times classes: above, the regularisation is chosen on a part of the pictures
 NEIGHBOURS = (1, 3, 5, 10, 20, 50)
-STEPS = 200  # of the logistic regression: stopped there it is as good a baseline,
-EVALUATIONS = 15_000  # of its loss, as SciPy has it
-MANY_ANSWERS = 1 << 24  # pictures times classes above which it is fitted in blocks,
-PART = 1 << 21  # of so many answers
 STORED = 50_000  # training pictures among which neighbours are looked for, so that the time grows with the pictures
 BLOCK = 512  # pictures that are compared with all others at once, or fewer:
 CELLS = 1 << 22  # comparisons at once
@@ -117,12 +110,12 @@ def probe(train: Given, val: Given, task: str, classes: Sequence[str]) -> Probe:
     mean, deviation = spread_of(given.x)
     fitted, held_out = standardised([given, chosen_on])
     if tasks.of(task).numbers:
-        value, answers = _chosen(PENALTIES, lambda a: _ridge(fitted, a), held_out, task, classes)
+        value, answers = _chosen(PENALTIES, lambda a: linear_fits.ridge(*fitted, a), held_out, task, classes)
         return Probe(mean, deviation, answers, {"alpha": value})
     part = _part(fitted, len(classes))
-    value, answers = _chosen(STRENGTHS, _logistic(part, task, len(classes)), held_out, task, classes)
+    value, answers = _chosen(STRENGTHS, linear_fits.logistic(*part, task, len(classes)), held_out, task, classes)
     if part is not fitted:
-        answers = _logistic(fitted, task, len(classes))(value)
+        answers = linear_fits.logistic(*fitted, task, len(classes))(value)
     return Probe(mean, deviation, answers, {"C": value}, large=part is not fitted)
 
 
@@ -218,104 +211,6 @@ def _chosen(
         del answers  # of many classes they are large, and the next ones are as well
     assert best is not None  # `options` is never empty
     return best[1:]
-
-
-def few_threads(numbers: int) -> AbstractContextManager[Any]:
-    """One BLAS thread inside for small features."""
-    return nullcontext() if numbers > SMALL else one_thread()
-
-
-def fitted_probe(train: Split, task: str, count: int, strength: float) -> Callable[[Array], Floats]:
-    """The model of `probe` with a regularisation that is known.
-
-    Args:
-        train: standardised features and targets.
-        task: says what the targets mean.
-        count: classes, labels or targets.
-        strength: C of the logistic regression, or alpha of the ridge regression.
-
-    Returns:
-        Standardised features [n, D] → predictions [n, C].
-    """
-    return _ridge(train, strength) if tasks.of(task).numbers else _logistic(train, task, count)(strength)
-
-
-def _logistic(train: Split, task: str, count: int) -> Callable[[float], Callable[[Array], Floats]]:
-    """A function from C to a fitted model. Each fit starts from the one before: C only grows."""
-    exclusive = tasks.of(task).exclusive
-    if exclusive and len(train.x) * count > MANY_ANSWERS and len(np.unique(train.y)) > 2:
-        return _logistic_in_blocks(train, count)
-    from sklearn.linear_model import LogisticRegression
-
-    columns = [train.y] if exclusive else list(train.y.T)
-    models = [LogisticRegression(max_iter=STEPS, tol=softmax.GRADIENT, warm_start=True) for _ in columns]
-
-    def fit(strength: float) -> Callable[[Array], Floats]:
-        tables = [_fit_one(m.set_params(C=strength), train.x, y) for m, y in zip(models, columns, strict=True)]
-
-        def predict(x: Array) -> Floats:
-            if not exclusive:
-                return np.stack([_probabilities(x, *table, 2)[:, 1] for table in tables], axis=1)
-            return _probabilities(x, *tables[0], count)
-
-        return predict
-
-    return fit
-
-
-def _logistic_in_blocks(train: Split, count: int) -> Callable[[float], Callable[[Array], Floats]]:
-    """The same where scikit-learn, which holds several tables of all answers, would take gigabytes."""
-    present, codes = np.unique(train.y, return_inverse=True)
-    outputs, x = len(present), train.x[:, None]
-    found = np.zeros((x.shape[2] + 1) * outputs)
-
-    def fit(strength: float) -> Callable[[Array], Floats]:
-        nonlocal found
-        with few_threads(x.size):
-            found = softmax.fit(x, codes, outputs, strength, found, STEPS, EVALUATIONS, max(1, PART // outputs))
-        table = found.reshape(-1, outputs).astype(np.float32)
-        return lambda x: _probabilities(x, table[:-1].T, table[-1], present, count)
-
-    return fit
-
-
-def _fit_one(model: Any, x: Array, y: Array) -> tuple[Array, Array, Array]:
-    """Weights, bias and classes after fitting; copies, because the model goes on to the next C."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
-
-    present = np.unique(y)
-    if len(present) < 2:  # nothing to separate: certain of the only class there is
-        return np.zeros((1, x.shape[1])), np.zeros(1), present
-    with warnings.catch_warnings(), few_threads(x.size):
-        # A baseline stopped after 200 steps is as good a baseline.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y)
-    return model.coef_.copy(), model.intercept_.copy(), model.classes_
-
-
-def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count: int) -> Floats:
-    logits: Floats = x.astype(np.float64) @ weights.T.astype(np.float64)
-    logits += bias
-    if len(present) == 2:
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    logits -= logits.max(axis=1, keepdims=True)  # in place: of many classes this is large
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
-    if len(present) == count:
-        return logits
-    result = np.zeros((len(x), count))
-    result[:, present.astype(np.int64)] = logits
-    return result
-
-
-def _ridge(train: Split, penalty: float) -> Callable[[Array], Floats]:
-    from sklearn.linear_model import Ridge
-
-    width = train.y.reshape(len(train.y), -1).shape[1]
-    model = Ridge(alpha=penalty).fit(train.x.astype(np.float64), train.y.reshape(-1, width))
-    return lambda x: np.asarray(model.predict(x.astype(np.float64)), np.float64).reshape(-1, width)
 
 
 def _nearest(queries: Array, stored: Array, k: int) -> npt.NDArray[np.int64]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.compute.blas import few_threads
 from transferkit.errors import DataError
-from transferkit.evaluation.baselines import few_threads
 
 Floats = npt.NDArray[np.float64]
 

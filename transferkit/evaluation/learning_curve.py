@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
-from transferkit.evaluation.baselines import Split, fitted_probe, standardised
+from transferkit.evaluation import linear_fits
+from transferkit.evaluation.baselines import Split, standardised
 from transferkit.evaluation.extrapolation import learning_curve_fit
 from transferkit.evaluation.metrics import one
 from transferkit.evaluation.metrics_record import CurveFit, LearningCurve
@@ -82,7 +83,7 @@ def climbs(fit: CurveFit) -> bool:
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
     fitted, held_out = standardised([train, val])
-    answers = fitted_probe(fitted, task, len(classes), strength)(held_out.x)
+    answers = linear_fits.fitted(*fitted, task, len(classes), strength)(held_out.x)
     return _value(answers, held_out, task, classes)
 
 

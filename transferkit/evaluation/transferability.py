@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import DataError
-from transferkit.evaluation.baselines import PENALTIES, STRENGTHS, Split, fitted_probe, standardised
+from transferkit.evaluation import linear_fits
+from transferkit.evaluation.baselines import PENALTIES, STRENGTHS, Split, standardised
 from transferkit.evaluation.metrics import score
 from transferkit.tasks.task import Task
 
@@ -115,7 +116,7 @@ def cross_validated_probe(
     for column, (train, held_out) in enumerate(folds):
         fitted, kept = standardised([Split(x[train], y[train]), Split(x[held_out], y[held_out])])
         for row, option in enumerate(options):
-            guess = fitted_probe(fitted, task, len(classes), option)(kept.x)
+            guess = linear_fits.fitted(*fitted, task, len(classes), option)(kept.x)
             value = score(task, kept.y, guess, list(classes)).value(kind.judged_by)
             table[row, column] = -1.0 if value is None else max(-1.0, value)
     best = int(table.mean(axis=1).argmax())

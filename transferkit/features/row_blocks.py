@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.features import scratch
-from transferkit.features.scratch import release
+from transferkit.features import working_arrays
+from transferkit.features.working_arrays import release
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -112,14 +112,14 @@ def held(x: Table) -> Rows:
 
 
 def mapped(x: Table, function: Callable[[Rows], Rows], width: int) -> Table:
-    """What `function` makes of each block, [k, V, D] → [k, V, width]: in memory or on disk, as `scratch.array` has it.
+    """What `function` makes of each block, [k, V, D] → [k, V, width]: in memory or on disk (`working_arrays`).
 
     Args:
         x: rows [n, V, D].
         function: see there.
         width: numbers in a row that it makes.
     """
-    found = scratch.array((len(x), x.shape[1], width), np.float32)
+    found = working_arrays.array((len(x), x.shape[1], width), np.float32)
     for places, rows in blocks(x):
         found[places] = function(rows)
         release(found)

@@ -26,7 +26,7 @@ from transferkit.data.images.decode import BUNDLE, DecodeSettings, PictureError
 from transferkit.data.images.memory import keep_freed
 from transferkit.data.samples import Samples
 from transferkit.data.threads import available_threads, map_ordered, one_core_each
-from transferkit.features import scratch
+from transferkit.features import working_arrays
 from transferkit.features.number_formats import rounded
 from transferkit.features.store import FeatureSet, unpacked
 from transferkit.files import digest
@@ -35,7 +35,7 @@ FORWARD_BATCH = 64  # pictures per compiled pass: one shape, one trace
 MANY = 4096  # views from which processes are begun to draw them: that takes as long as drawing some 2,000 here
 Work = tuple[int, Sequence[int]]  # a picture and some of its views
 RESIDENT_BYTES = 1 << 30  # vectors up to this size in all are trained on by their numbers, where the store has them,
-PART_BYTES = 48 << 20  # so many in memory at a time where they are more than `scratch.HELD_BYTES`
+PART_BYTES = 48 << 20  # so many in memory at a time where they are more than `working_arrays.HELD_BYTES`
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ class Stored:
 
     def resident(self) -> ResidentRows | None:
         """The rows as training takes them by their numbers: from memory, read at the first call, or where they are
-        more than `scratch.HELD_BYTES` and there is no GPU, a part at a time. None where they are maps or more than
-        RESIDENT_BYTES."""
+        more than `working_arrays.HELD_BYTES` and there is no GPU, a part at a time. None where they are maps or more
+        than RESIDENT_BYTES."""
         if self._resident is not None:
             return self._resident
         if any(len(shape) > 1 for shape in self.shapes):
@@ -225,7 +225,7 @@ class Stored:
             return None
         places = np.full(self._chunk.shape, -1, np.int32)
         places[at] = numbers.ravel()
-        if row * pairs.shape[1] > scratch.HELD_BYTES and not compute.gpu_count():
+        if row * pairs.shape[1] > working_arrays.HELD_BYTES and not compute.gpu_count():
             most = max(1, PART_BYTES // row)
             self._resident = PassingRows([], places, most, features=self.features, stored=pairs)
         else:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferkit import compute, tasks
+from transferkit.compute.blas import few_threads
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
 from transferkit.data.splitting.units import units_of
 from transferkit.evaluation import abstention, baselines, calibration, intervals
-from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn, few_threads
+from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
 from transferkit.evaluation.drift import drift, typical
 from transferkit.evaluation.label_issues import find_label_issues

@@ -7,7 +7,7 @@ import numpy as np
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry
-from transferkit.features.scratch import free_on_disk
+from transferkit.features.working_arrays import free_on_disk
 from transferkit.runs.tapped_rows import TappedRows, most_in_memory, size_of
 from transferkit.selection import choice as choosing
 from transferkit.selection import screening

@@ -13,7 +13,7 @@ import numpy as np
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.data.machine import machine_memory
 from transferkit.data.samples import Samples
-from transferkit.features import scratch
+from transferkit.features import working_arrays
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.features.row_blocks import StoredRows, Table, held, mapped
@@ -118,7 +118,7 @@ def most_held(row_bytes: int) -> int:
     Args:
         row_bytes: of a picture with all views.
     """
-    return min(most_in_memory(), max(scratch.HELD_BYTES, FEW * row_bytes))
+    return min(most_in_memory(), max(working_arrays.HELD_BYTES, FEW * row_bytes))
 
 
 def learnt_views(width: int, pictures: int, views: int) -> int:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.compute.blas import one_thread
-from transferkit.evaluation.baselines import few_threads
+from transferkit.compute.blas import few_threads, one_thread
 from transferkit.selection import projection
 from transferkit.selection.fitted import Floats, Rows, unit
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from transferkit.evaluation.baselines import few_threads
+from transferkit.compute.blas import few_threads
 from transferkit.features.row_blocks import StoredRows, Table, mapped
-from transferkit.features.scratch import release
+from transferkit.features.working_arrays import release
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, parts, scaled
 from transferkit.selection.fitted import Floats
@@ -86,7 +86,7 @@ def enter(
     if judge.kind.calibrated and not candidate.learner.gives_logits:
         scale, shift = scaled(outputs, judge.targets, judge.task)
     logits = outputs
-    for part in parts(logits):  # in place: they are large, and may lie on disk
+    for _, part in parts(logits):  # in place: they are large, and may lie on disk
         np.subtract(part, shift, out=part)
         np.multiply(part, scale, out=part)
     score, mine = judge.score(logits), judge.by_picture(logits)

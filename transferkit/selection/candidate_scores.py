@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.metric_registry import Metric
-from transferkit.features.scratch import release
+from transferkit.features.working_arrays import release
 from transferkit.selection.learner import Learner, Setting
 from transferkit.tasks.task import Task
 
@@ -50,7 +50,7 @@ class Judge:
         """The goal of logits [n, C] (all pictures, or those at `rows`, in that order); the worst where undefined."""
         targets = self.targets if rows is None else self.targets[rows]
         if self.goal.key == "accuracy":  # asked for hundreds of times
-            return float(np.concatenate([self._right(part, targets[of]) for of, part in _parts(logits)]).mean())
+            return float(np.concatenate([self._right(part, targets[of]) for of, part in parts(logits)]).mean())
         found = metrics.score(self.task, targets, self.answers(logits), list(self.classes), extra=self.goal.extra)
         value = found.value(self.goal.key)
         return value if value is not None else (-np.inf if self.maximise else np.inf)
@@ -67,7 +67,7 @@ class Judge:
         """What each picture adds to the goal [n], more is better; None where the goal is no mean over pictures."""
         found = [
             self.kind.gains(self.goal.key, self.targets[of], self.answers(part), self.units)
-            for of, part in _parts(logits)
+            for of, part in parts(logits)
         ]
         return None if found[0] is None else np.concatenate([one for one in found if one is not None])
 
@@ -139,19 +139,14 @@ def scaled(outputs: Floats, targets: npt.NDArray[np.generic], task: str) -> tupl
     """
     shift = tasks.of(task).share_shift
     losses, every = np.zeros(len(SCALES)), len(outputs)
-    for of, part in _parts(outputs):
+    for of, part in parts(outputs):
         of_all = len(part) / every
         losses += [of_all * calibration.nll((part - shift) * scale, targets[of], 1.0, task) for scale in SCALES]
     return float(SCALES[int(np.argmin(losses))]), shift
 
 
-def parts(answers: Floats) -> Iterator[Floats]:
-    """Answers [n, C] in parts of `PART` numbers."""
-    yield from (part for _, part in _parts(answers))
-
-
-def _parts(answers: Floats) -> Iterator[tuple[slice, Floats]]:
-    """`parts` with their places; of what lies in a file, no more than one is in memory."""
+def parts(answers: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Answers [n, C] in parts of `PART` numbers, with their places; of a file, one is in memory at a time."""
     step = max(1, PART // max(1, answers.shape[1]))
     for start in range(0, len(answers), step):
         yield slice(start, start + step), answers[start : start + step]

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from transferkit.compute.blas import few_threads
 from transferkit.errors import TrainingError
-from transferkit.evaluation.baselines import few_threads
 from transferkit.evaluation.metrics_record import HeadCandidate
 from transferkit.features.row_blocks import Table, mapped
 from transferkit.selection import projection

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.features.row_blocks import Places, Rows, Table, at, blocks, mean_and_variance
-from transferkit.features.scratch import release, room
+from transferkit.features.working_arrays import release, room
 from transferkit.selection.fitted import Fitted, Floats
 
 Folds = Sequence[npt.NDArray[np.int64]]

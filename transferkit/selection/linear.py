@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.compute.blas import few_threads
 from transferkit.evaluation import softmax
-from transferkit.evaluation.baselines import few_threads
 from transferkit.features.row_blocks import Table, blocks
-from transferkit.features.scratch import release, room
+from transferkit.features.working_arrays import release, room
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Path, Setting, answer, refitted, spread
 

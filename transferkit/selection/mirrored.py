@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.evaluation.baselines import few_threads
+from transferkit.compute.blas import few_threads
 from transferkit.features.row_blocks import Table, at, blocks, mapped
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import CandidateScore, Judge, OutOfFold

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.evaluation.baselines import few_threads
+from transferkit.compute.blas import few_threads
 from transferkit.selection import projection
 from transferkit.selection.answering import enter
 from transferkit.selection.candidate_scores import CandidateScore, Judge

@@ -43,7 +43,7 @@ def array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size + held_bytes() > HELD_BYTES:
         try:
-            return on_disk(shape, dtype)
+            return _on_disk(shape, dtype)
         except StorageError:
             if 2 * size > available_memory():
                 raise
@@ -68,16 +68,8 @@ def held_bytes() -> int:
     return sum(list(_held.values()))
 
 
-def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-    """An array of zeros in a file that has no name, and is gone with it.
-
-    Args:
-        shape: of the array.
-        dtype: of its numbers.
-
-    Raises:
-        StorageError: there is no room for it.
-    """
+def _on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """An array of zeros in a file that has no name, and is gone with it. Raises StorageError: no room for it."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     folder = _place()
     try:
@@ -95,7 +87,7 @@ def on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
 
 
 def free_on_disk() -> int:
-    """Bytes that are free where `on_disk` puts arrays."""
+    """Bytes that are free where `array` puts arrays."""
     return shutil.disk_usage(_place()).free
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from transferkit.errors import StorageError
-from transferkit.features import scratch
+from transferkit.features import working_arrays
 
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(scratch, "HELD_BYTES", scratch.held_bytes() + 800)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", working_arrays.held_bytes() + 800)
     return tmp_path
 
 
@@ -38,39 +38,39 @@ class Full:
 
 
 def test_all_arrays_together_are_held_up_to_the_bound_and_no_file_has_a_name(cache: Path) -> None:
-    before = scratch.held_bytes()
-    first, second = scratch.array((5, 10), np.float64), scratch.array((10, 10), np.float32)
-    third = scratch.array((1, 1), np.float64)
+    before = working_arrays.held_bytes()
+    first, second = working_arrays.array((5, 10), np.float64), working_arrays.array((10, 10), np.float32)
+    third = working_arrays.array((1, 1), np.float64)
     assert [isinstance(one, np.memmap) for one in (first, second, third)] == [False, False, True]
     assert (third.shape, third.dtype) == ((1, 1), np.float64)
-    assert scratch.held_bytes() == before + 800
+    assert working_arrays.held_bytes() == before + 800
     part = first[:1]
     del first
-    assert scratch.held_bytes() == before + 800, "a part of it is still used"
+    assert working_arrays.held_bytes() == before + 800, "a part of it is still used"
     del part, second
-    assert scratch.held_bytes() == before
-    assert not isinstance(scratch.room(np.zeros((10, 10))), np.memmap)
+    assert working_arrays.held_bytes() == before
+    assert not isinstance(working_arrays.room(np.zeros((10, 10))), np.memmap)
     assert not list(cache.rglob("*"))
 
 
 def test_what_is_given_back_of_a_file_is_read_again() -> None:
-    far = scratch.on_disk((4, 1000), np.float32)
+    far = working_arrays._on_disk((4, 1000), np.float32)
     far[:] = np.arange(1000)
-    scratch.release(far)
-    scratch.release(far[1:])
-    scratch.release(np.zeros(3))
+    working_arrays.release(far)
+    working_arrays.release(far[1:])
+    working_arrays.release(np.zeros(3))
     assert np.array_equal(far[3], np.arange(1000))
 
 
 def test_a_full_disk_is_said_before_anything_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
     with pytest.raises(StorageError, match=r"No space left.*TRANSFERKIT_CACHE"):
-        scratch.on_disk((10, 10), np.float32)
+        working_arrays._on_disk((10, 10), np.float32)
 
 
 def test_where_the_disk_is_full_memory_is_taken_if_there_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "TemporaryFile", Full)
-    monkeypatch.setattr(scratch, "available_memory", lambda: 4000)
-    assert scratch.array((20, 25), np.float32).nbytes == 2000
+    monkeypatch.setattr(working_arrays, "available_memory", lambda: 4000)
+    assert working_arrays.array((20, 25), np.float32).nbytes == 2000
     with pytest.raises(StorageError, match="No space left"):
-        scratch.array((20, 26), np.float32)
+        working_arrays.array((20, 26), np.float32)
