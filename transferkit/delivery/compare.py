@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import duration, figure
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
 from transferkit.errors import RunError
@@ -20,6 +19,7 @@ from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
 from transferkit.evaluation.plot_style import save
 from transferkit.evaluation.versus import holm
+from transferkit.quantities import duration, figure
 from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord

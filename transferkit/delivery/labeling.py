@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import Reporter, plural
+from transferkit.console import Reporter
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.containers.films import film_of
 from transferkit.data.samples import Samples, shown
@@ -23,6 +23,7 @@ from transferkit.delivery.inputs import find
 from transferkit.delivery.label_check import own_samples
 from transferkit.delivery.labels_file import TEST, LabelRow, LabelsFile, of_samples
 from transferkit.errors import ConfigError, DataError, raise_problems
+from transferkit.quantities import plural
 from transferkit.runs import pool as pools
 from transferkit.runs import preflight
 from transferkit.runs.layout import Layout

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from transferkit import tasks, terms
-from transferkit.console import figure, ordinal, plural
 from transferkit.data.samples import listed
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
 from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
+from transferkit.quantities import figure, ordinal, plural
 from transferkit.text import shown
 
 WEAKEST = 3  # classes that are named

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import figure, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
@@ -28,6 +27,7 @@ from transferkit.evaluation.symptoms import (
     weakest,
 )
 from transferkit.evaluation.versus import LEVEL
+from transferkit.quantities import figure, plural
 
 NEAR_DUPLICATE_SHARE = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit.console import plural
 from transferkit.evaluation import baselines, diagnosis, drift
 from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import BaselineScores
 from transferkit.files import write_json
+from transferkit.quantities import plural
 from transferkit.runs import analysis, typical_features, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable

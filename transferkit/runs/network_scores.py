@@ -15,7 +15,6 @@ from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.console import figure as written
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Samples, shown
@@ -25,6 +24,7 @@ from transferkit.features.precision import applied
 from transferkit.features.row_kinds import Rows
 from transferkit.features.row_sources import FORWARD_BATCH, Views
 from transferkit.heads import has_class_token
+from transferkit.quantities import figure as written
 
 TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles
 

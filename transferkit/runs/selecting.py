@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import duration, figure, plural
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
@@ -30,6 +29,7 @@ from transferkit.evaluation.metrics_record import (
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
 from transferkit.features.row_sources import Stored
+from transferkit.quantities import duration, figure, plural
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
 from transferkit.runs.limits import Account, CostLimits

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.config import Settings
-from transferkit.console import figure
 from transferkit.csv_files import write_csv
 from transferkit.evaluation.metrics_record import Final, ImportanceRecord, SearchRecord
 from transferkit.files import write_text
+from transferkit.quantities import figure
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
 from transferkit.tuning.importance import Importance

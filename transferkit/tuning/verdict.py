@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.console import figure
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metric_registry, metrics
+from transferkit.quantities import figure
 from transferkit.record import JsonObject
 
 RESAMPLES = 500

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
 from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.checks import LabelIssue as LabelIssue
@@ -26,6 +25,7 @@ from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, ScanOptions, exclusion, scan
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from transferkit.console import plural
 from transferkit.data.audit.image_facts import ImageFacts
 from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.samples import Samples, shown
 from transferkit.data.union_find import Links
+from transferkit.quantities import plural
 
 # kind: (severity, remedy). The order is the order in reports.
 KINDS: dict[str, tuple[str, str]] = {

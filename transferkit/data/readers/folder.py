@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import plural
 from transferkit.data.containers.base import Archive
 from transferkit.data.containers.films import is_film
 from transferkit.data.containers.places import inside, listing
@@ -30,6 +29,7 @@ from transferkit.data.readers.request import Excluded, Request
 from transferkit.data.readers.walk import Walk, identify, is_hidden, is_picture, kinds
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
+from transferkit.quantities import plural
 from transferkit.tasks import SINGLE
 
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it

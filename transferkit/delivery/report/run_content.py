@@ -9,7 +9,6 @@ import numpy as np
 
 from transferkit import tasks, terms
 from transferkit.backbones.catalog import ROWS
-from transferkit.console import duration, figure, plural
 from transferkit.data.images.decode import DecodeSettings, Intensity, PictureError, open_picture
 from transferkit.delivery.explain import overlays
 from transferkit.delivery.next_steps import next_steps
@@ -18,6 +17,7 @@ from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.statements import looks, networks
 from transferkit.evaluation import calibration, counts
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.quantities import duration, figure, plural
 from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
