@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -22,8 +23,9 @@ def test_a_process_that_dies_ends_the_run_with_the_name_of_its_test(tmp_path: Pa
     (tmp_path / "test_z.py").write_text(DYING)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options],
+        [sys.executable, "-m", "pytest", "-p", "xdist", *options],
         cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # in three processes, which need one plugin
         capture_output=True,
         text=True,
         timeout=120,
