@@ -18,13 +18,13 @@ import pytest
 import transferkit as tk
 from tests.features.ray_job import SIGNS, Held, settings
 from tests.marks import RAY
+from tests.ray_nodes import add_node
 from transferkit.compute import ray_cluster
 from transferkit.data.source import scan
 from transferkit.features import ray_extraction, shard_store, store
 
 pytestmark = RAY
 ROOT = Path(__file__).parents[2]
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +48,6 @@ def bucket_address():
         server.stop()
 
 
-def started(cluster, **more):
-    """A node, tried three times: Ray gives it half a minute, which is short where other tests keep the cores busy."""
-    for last in (False, False, True):
-        try:
-            return cluster.add_node(**NODE, **more)
-        except Exception:
-            if last:
-                raise
-    raise AssertionError
-
-
 @pytest.fixture(scope="module")
 def cluster(bucket_address):
     """Three nodes of one CPU each."""
@@ -68,9 +57,9 @@ def cluster(bucket_address):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # as if this package and its tests were installed on every node
         found = Cluster()
-        started(found, include_dashboard=False)
-        started(found)
-        found.third = started(found)
+        add_node(found, include_dashboard=False)
+        add_node(found)
+        found.third = add_node(found)
     yield found
     found.shutdown()
 
