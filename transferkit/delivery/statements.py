@@ -178,6 +178,8 @@ def looks(metrics: MetricsRecord) -> str | None:
     uses = metrics.test_uses
     if uses is None or not uses.run:
         return None if uses is None else uses.note
+    if uses.run < uses.runs:  # repeated after others
+        return f"{ordinal(uses.run)} of {uses.runs} runs scored on these pictures: {FLATTERS}"
     if uses.run == 1:
         return uses.note or "never used before"
     return f"{ordinal(uses.run)} run scored on these pictures: {FLATTERS}"

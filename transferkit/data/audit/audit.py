@@ -120,6 +120,7 @@ def check(
     *,
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
+    order: Sequence[str] | None = None,
     reading: Reading | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -130,6 +131,7 @@ def check(
         task: as for `scan`; None finds it from the data.
         exclude: classes, paths and patterns that are left out.
         exclude_file: a file of such, or None.
+        order: all classes, the lowest first, for a task whose classes are ordered.
         reading: which reader, and how it is to read; None leaves both to the data.
         progress: is called with (done, total) after every picture.
 
@@ -141,11 +143,13 @@ def check(
     """
     folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
     findings: list[Finding] = []
-    if folder is not None and not reading and is_folder(folder) and _is_class_folders(folder):
+    if folder is not None and not (reading or order) and is_folder(folder) and _is_class_folders(folder):
         samples, found = _lenient(folder, exclude, exclude_file)
         findings += found
     else:
-        how: ScanOptions = {"task": task, "exclude": exclude, "exclude_file": exclude_file, "reading": reading}
+        how: ScanOptions = {
+            "task": task, "exclude": exclude, "exclude_file": exclude_file, "order": order, "reading": reading,
+        }  # fmt: skip
         try:
             samples = scan(data, **how, strict=False)
         except DataError as error:

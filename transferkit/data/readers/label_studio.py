@@ -44,6 +44,8 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
         if not picture:
             raise DataError(f"{shown(source)}: task [{at}] names no picture (a field `image`); export it again")
         found = _rows(task, _local(picture, source.parent), f"task [{at}]")
+        for row in found:
+            row.also = os.path.basename(picture)  # as Label Studio keeps it, with its own sign before the name
         export.boxes += sum(row.box is not None for row in found)
         rows += [row for row in found if not crop or row.box is not None]
         without += not found
