@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import plural
 from transferkit.data.containers import bucket, places
 from transferkit.data.containers.films import FILMS, film_of, is_film
 from transferkit.data.readers.arrays import ARRAYS, scan_arrays
@@ -25,6 +24,7 @@ from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.readers.walk import is_picture
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest
+from transferkit.quantities import plural
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]+):/", re.I)
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
