@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from transferkit.data.images.memory import trim
 from transferkit.evaluation import baselines, diagnosis, drift
 from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
@@ -59,6 +60,7 @@ class Assessment:
         del val_outputs, train_outputs  # of many classes they are large, and nothing below asks for them
         self.choice, self.trained = None, self.trained.without_answers()
         packaging.trained = self.trained
+        trim()
         started = time.monotonic()
         features = self._features()
         with reporter.step("judging what more pictures would bring"):
@@ -78,12 +80,14 @@ class Assessment:
             self._count_use(metrics)
             self._compare(metrics, features, probe, outputs)
         del outputs, vectors
+        trim()
         record = self.manifest.record
         if packaging.halved is not None:
             record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
         record.timings = record.timings | {"test": round(time.monotonic() - started, 2)}
         self._diagnose(metrics, features, confident)
         write_json(context.layout.metrics, metrics.as_json())
+        trim()
         return metrics
 
     def _features(self) -> dict[str, Split]:
@@ -121,7 +125,8 @@ class Assessment:
         """Vectors of the test pictures: those out of the shipped model's own pass, or another pass."""
         context = self.context
         if vectors is not None and where is not None:
-            return Split(vectors[:, where], context.samples.targets[context.test])
+            # A copy, so that the answers beside them are not held as well.
+            return Split(np.ascontiguousarray(vectors[:, where]), context.samples.targets[context.test])
         return analysis.features(self.work, self.trained, context.samples, [context.test])[0]
 
     def _save_typical(self) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
-BLOCK = 1 << 22  # numbers that are worked on at once, where there are as many answers as pictures times classes
+BLOCK = 1 << 20  # numbers that are worked on at once, where there are as many answers as pictures times classes
 
 
 def squared_errors(targets: Array, answers: Floats) -> Floats:
@@ -58,11 +58,11 @@ class Classes(Task):
         """See `Task`."""
         if key == "accuracy":
             return np.asarray(self.decide(answers) == targets, np.float64)
-        chosen = answers[np.arange(len(answers)), targets]
+        chosen = np.asarray(answers[np.arange(len(answers)), targets])
         if key in ("top3_accuracy", "top5_accuracy"):
             return np.asarray((answers >= chosen[:, None]).sum(1) <= int(key[3]), np.float64)
         if key == "loss":
-            return np.asarray(-np.log(np.clip(chosen, TINY, 1.0)))
+            return np.asarray(-np.log(np.clip(chosen.astype(np.float64), TINY, 1.0)))
         if key == "brier":
             return squared_errors(targets, answers)
         return None
@@ -121,7 +121,9 @@ class Classify(Classes):
 
     def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
         """`amount` of the mass spread evenly (Szegedy et al. 2016), of targets that may be soft already."""
-        return np.asarray(encoded * (1 - amount) + amount / encoded.shape[1], np.float32)
+        found = encoded * (1 - amount)
+        found += amount / encoded.shape[1]
+        return np.asarray(found, np.float32)
 
     def hits(self, logits: Array, encoded: Array) -> Array | None:
         """See `Task`."""

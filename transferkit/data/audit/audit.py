@@ -15,7 +15,8 @@ from pathlib import Path
 from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
 from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.checks import LabelIssue as LabelIssue
-from transferkit.data.audit.image_facts import ImageFacts, examine_all, header, picture_by_content
+from transferkit.data.audit.image_facts import header, picture_by_content
+from transferkit.data.audit.many_facts import Facts, examine_all
 from transferkit.data.containers.places import is_folder
 from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
 from transferkit.data.readers.registry import chosen
@@ -196,12 +197,12 @@ def hashed(samples: Samples) -> tuple[Samples, Audit]:
     return samples, _judged(samples, facts, _notes(samples), deep=False)
 
 
-def _headers(samples: Samples) -> list[ImageFacts]:
+def _headers(samples: Samples) -> Facts:
     known = samples.sha256 or (None,) * len(samples)
-    return list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True)))
+    return Facts(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True)))
 
 
-def _judged(samples: Samples, facts: list[ImageFacts], findings: list[Finding], deep: bool) -> Audit:
+def _judged(samples: Samples, facts: Facts, findings: list[Finding], deep: bool) -> Audit:
     findings = [
         *findings,
         *about_pictures(samples, facts),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from transferkit.data.audit.image_facts import ImageFacts
 from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.audit.many_facts import Facts
 from transferkit.data.samples import Samples, shown
 from transferkit.data.union_find import Links
 from transferkit.quantities import plural
@@ -98,7 +99,7 @@ class LabelIssue:
         return Finding.of("label", self.path, f"{detail} (chance that the label is right: {self.said})")
 
 
-def about_pictures(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def about_pictures(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """What each picture shows by itself.
 
     Args:
@@ -132,7 +133,7 @@ def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
         yield Finding.of("animation", path, f"has {fact.frames} frames")
 
 
-def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def about_copies(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """Exact copies: across splits, across classes, or merely repeated.
 
     Args:
@@ -142,13 +143,8 @@ def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Find
     Returns:
         Findings, group by group: labels that differ, several splits, or else a mere duplicate.
     """
-    same: dict[str, list[int]] = {}
-    for i, fact in enumerate(facts):
-        if fact.sha256 is not None and fact.fault is None:
-            same.setdefault(fact.sha256, []).append(i)
-    for members in same.values():
-        if len(members) > 1:
-            yield from _copies(samples, members)
+    for members in facts.copies():
+        yield from _copies(samples, members)
 
 
 def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
@@ -172,7 +168,7 @@ def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
         yield Finding.of("duplicate", paths[0], f"is the same file as {copies}", rest, paths[1])
 
 
-def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def look_alikes(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """Pictures that look the same though their files differ (recompressed, rescaled, shot again).
 
     Args:
@@ -182,10 +178,9 @@ def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Findi
     Returns:
         Findings. Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
-    first: dict[str | None, int] = {}
-    alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_copies`
-    hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
-    pairs = near_pairs(hashes, [fact.tiny for fact in facts])
+    again = {i for _, *others in facts.copies() for i in others}  # of these `about_copies` tells
+    hashes = (None if i in again else likeness for i, likeness in enumerate(facts.likenesses()))
+    pairs = near_pairs(hashes, facts.thumbnails)
     graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
     links = Links(len(facts))
     for (torn, mixed), bits, i, j in graded:
