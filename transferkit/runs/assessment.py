@@ -33,6 +33,9 @@ from transferkit.training import recipe
 if TYPE_CHECKING:
     import keras
 
+# Is told what is known of a run once training is judged, and again once the test pictures are scored (True).
+Told = Callable[[RunRecord, MetricsRecord, bool], None]
+
 
 @dataclass(kw_only=True)
 class Assessment:
@@ -44,7 +47,7 @@ class Assessment:
     trained: recipe.Trained
     choice: HeadSelection | None
     manifest: Manifest
-    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
+    told: Told | None = None  # is told when what figures show is known
     shipped: keras.Model | None = field(init=False, default=None)  # loaded from its file; without a test split, none
 
     def run(self) -> MetricsRecord:
@@ -70,11 +73,11 @@ class Assessment:
             )
             if not self.trained.joined:
                 self._save_typical()
+        self._tell(metrics, scored=False)
         one_pass = self._one_pass(features["train"])
         outputs, vectors = packaging.test(metrics, one_pass is not None)
         self.shipped = packaging.shipped
-        if self.scored is not None:
-            self.scored(self.manifest.record, metrics)
+        self._tell(metrics, scored=True)
         if len(context.test):
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
@@ -89,6 +92,10 @@ class Assessment:
         write_json(context.layout.metrics, metrics.as_json())
         trim()
         return metrics
+
+    def _tell(self, metrics: MetricsRecord, scored: bool) -> None:
+        if self.told is not None:
+            self.told(self.manifest.record, metrics, scored)
 
     def _features(self) -> dict[str, Split]:
         """Vectors of the last layer of the network as it came, of training and validation."""
