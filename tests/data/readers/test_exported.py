@@ -58,7 +58,17 @@ def test_boxes_of_yolo_are_cut_where_they_lie_and_keep_their_split(tmp_path: Pat
     assert [path.partition("#xywh=")[2] for path in said] == [
         "percent:25,37.5,50,25", "percent:0,25,25,50", "percent:10,20,80,40",
     ]  # fmt: skip
-    assert "1 pictures without a box are left out" in str(found.reader["said"])
+    assert "1 picture without a box left out" in str(found.reader["said"])
+
+
+@pytest.mark.parametrize("names", ["[no, 1.0]", "{0: no, 1: 1.0}", "\n- no\n- '1.0'"])
+def test_classes_of_yolo_are_called_as_they_are_written(tmp_path: Path, names: str) -> None:
+    for n in range(2):
+        (tmp_path / f"{n}.png").write_bytes(png(np.full((8, 8, 3), n, np.uint8)))
+        (tmp_path / f"{n}.txt").write_text(f"{n} .5 .5 .5 .5")
+    (tmp_path / "data.yaml").write_text(f"names: {names}\n")
+    found = scan(tmp_path)
+    assert [found.label(i) for i in range(2)] == ["no", "1.0"]
 
 
 @pytest.mark.parametrize(

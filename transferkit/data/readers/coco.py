@@ -19,6 +19,7 @@ from transferkit.data.readers.exported import (
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 BESIDE = "_annotations.coco.json"  # Roboflow's, in the folder of the pictures
 FOLDER = "annotations"  # COCO's own and CVAT's, beside the folders of the pictures
@@ -109,7 +110,7 @@ def _add(export: AnnotationExport, path: Path, crop: bool, folder: str, split: s
     export.rows += rows if crop else merged(rows)
     without = len(pictures) - len({note.get("image_id") for _, note in _items(content, 1)})
     if without > 0:
-        export.said.append(f"{without} pictures without an annotation are left out")
+        export.said.append(f"{plural(without, 'picture')} without an annotation left out")
 
 
 def _items(content: dict[str, Any], key: int) -> list[tuple[int, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from transferkit.data.containers import places
 from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json, merged
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before the name of an uploaded file
 _SHORT = ("choice", "choices", "label")
@@ -56,7 +57,7 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
             "submit, and export the project"
         )
     if without:
-        export.said.append(f"{without} tasks without an annotation are left out")
+        export.said.append(f"{plural(without, 'task')} without an annotation left out")
     for row in rows if not crop else ():
         row.box = None
     export.rows = rows if crop else merged(rows)

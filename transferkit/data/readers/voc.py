@@ -20,6 +20,7 @@ from transferkit.data.readers.exported import (
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 CVAT = "annotations.xml"
 
@@ -97,7 +98,7 @@ def parse_voc(source: Path, crop: bool) -> AnnotationExport:
             export.boxes += len(rows)
             export.rows += rows if crop else merged(rows)
     if empty:
-        export.said.append(f"{empty} pictures without an object are left out")
+        export.said.append(f"{plural(empty, 'picture')} without an object left out")
     return export
 
 
@@ -160,7 +161,7 @@ def parse_cvat(source: Path, crop: bool) -> AnnotationExport:
         empty += not rows
         export.rows += rows if crop else merged(rows)
     if empty:
-        export.said.append(f"{empty} pictures without a label are left out")
+        export.said.append(f"{plural(empty, 'picture')} without a label left out")
     return export
 
 

@@ -19,10 +19,12 @@ from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 _IMAGES, _LABELS = "images", "labels"
 _NAMES = ("classes.txt", "obj.names")
 _YAML = (".yaml", ".yml")
+_LARGEST_YAML = 1 << 20  # bytes
 _DEEP = 4  # levels of folders that are looked at
 _WHAT = "a file of boxes"
 
@@ -57,7 +59,7 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
             rows += found
     export.boxes = len(rows)
     if without:
-        export.said.append(f"{without} pictures without a box are left out")
+        export.said.append(f"{plural(without, 'picture')} without a box left out")
     for row in rows if not crop else ():
         row.box = None
     export.rows = rows if crop else merged(rows)
@@ -156,10 +158,13 @@ def _yaml_names(path: Path) -> dict[int, str]:
     import yaml
 
     try:
-        content: Any = yaml.safe_load(read_text(path, "a data.yaml"))
-    except (yaml.YAMLError, DataError, ValueError, RecursionError):
+        if places.size(path) > _LARGEST_YAML:
+            return {}
+        # Scalars are texts there, as they are written: a class `no` is no False, `1.0` no number.
+        content: Any = yaml.load(read_text(path, "a data.yaml"), yaml.BaseLoader)  # nosec B506: makes no objects
+    except (yaml.YAMLError, DataError, OSError, ValueError, RecursionError):
         return {}
     names = content.get("names") if isinstance(content, dict) else None
-    named = names if isinstance(names, dict) else dict(enumerate(names)) if isinstance(names, list) else {}
-    plain = all(isinstance(code, int) and isinstance(name, str | int | float) for code, name in named.items())
-    return {code: str(name) for code, name in named.items()} if plain else {}
+    named = names if isinstance(names, dict) else {str(n): name for n, name in enumerate(names or ())}
+    plain = all(code.isdecimal() and isinstance(name, str) for code, name in named.items())
+    return {int(code): name for code, name in named.items()} if plain else {}
