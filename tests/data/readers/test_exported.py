@@ -71,6 +71,12 @@ def test_classes_of_yolo_are_called_as_they_are_written(tmp_path: Path, names: s
     assert [found.label(i) for i in range(2)] == ["no", "1.0"]
 
 
+def test_names_of_yolo_that_lie_without_their_pictures_are_told_where_to_go(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("path: ../elsewhere\ntrain: images/train\nnames: [rose, tulip]\n")
+    with pytest.raises(DataError, match="no pictures lie beside it or below; put it into the folder of images/"):
+        scan(tmp_path / "data.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -49,8 +49,10 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
     """
     export, rows, without = AnnotationExport(), list[ExportedRow](), 0
     root = source if places.is_folder(source) else source.parent
-    names = _names(source, root)
-    for folder, labels in _pairs(root):
+    names, pairs = _names(source, root), list(_pairs(root))
+    if not pairs:  # `path` in data.yaml is of the machine that wrote it
+        raise DataError(f"{shown(source)}: no pictures lie beside it or below; put it into the folder of images/")
+    for folder, labels in pairs:
         texts = set(files_of(root / labels))
         for picture in filter(_is_shown, files_of(root / folder)):
             text = os.path.splitext(picture)[0] + ".txt"
