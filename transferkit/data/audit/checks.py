@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from transferkit.data.audit.image_facts import ImageFacts
 from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.audit.many_facts import Facts
+from transferkit.data.images.tones import is_deep
 from transferkit.data.samples import Samples, shown
 from transferkit.data.union_find import Links
 from transferkit.quantities import plural
@@ -38,6 +39,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "extreme_shape": ("warning", "It is distorted a lot; crop it, or read pictures with letterbox"),
     "rotated": ("info", "Nothing to do: the EXIF orientation is applied"),
     "mode": ("info", "Nothing to do: it is converted to RGB"),
+    "deep": ("info", "Train with --intensity percentile if it is nearly black, as 12-bit data in 16-bit files are"),
     "animation": ("info", "Nothing to do: the first frame is read"),
     "odd_name": ("warning", "Rename it if it is a mistake"),
     "hidden": ("info", "Nothing to do: ignored"),
@@ -127,7 +129,9 @@ def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
         yield Finding.of("extreme_shape", path, f"has {width}×{height} pixels")
     if fact.orientation != 1:
         yield Finding.of("rotated", path, f"has EXIF orientation {fact.orientation}")
-    if fact.mode not in _PLAIN_MODES:
+    if fact.format != "DICOM" and is_deep(fact.mode or ""):  # DICOM says itself which grey is meant
+        yield Finding.of("deep", path, f"has grey of more than 8 bits ({fact.mode})")
+    elif fact.mode not in _PLAIN_MODES:
         yield Finding.of("mode", path, f"has the colour mode {fact.mode}")
     if fact.frames > 1 and fact.format != "MPO":
         yield Finding.of("animation", path, f"has {fact.frames} frames")
