@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import tasks
+from transferkit import tasks, terms
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
 from transferkit.errors import RunError
@@ -288,7 +288,7 @@ def _verdicts(found: Comparison) -> list[str]:
         test = "McNemar" if pair.p_mcnemar is not None else "paired bootstrap"
         verdict = "a real difference" if clear else "no clear difference"
         lines.append(
-            f"{shown(pair.a)} against {shown(pair.b)}: {found.metric} {figure(pair.difference, '+')} "
+            f"{shown(pair.a)} against {shown(pair.b)}: {terms.score(found.metric)} {figure(pair.difference, '+')} "
             f"({figure(pair.low, '+')} to {figure(pair.high, '+')}), "
             f"{test} p = {pair.p_adjusted:.3g}: {verdict}"
         )

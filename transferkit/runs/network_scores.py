@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.backbones import build as networks
 from transferkit.backbones import bundled, published, userfile, weights
 from transferkit.backbones.build import LoadedBackbone
@@ -82,7 +83,9 @@ def probe(
         weights_bytes=_bytes(backbone, name), images_per_second=_speed(frozen, rows),
         precision=frozen.precision.name,
     )  # fmt: skip
-    reporter.say(f"{shown(name)}: {judged.metric} {written(judged.score)} in {time.monotonic() - started:.0f} s")
+    reporter.say(
+        f"{shown(name)}: {terms.score(judged.metric)} {written(judged.score)} in {time.monotonic() - started:.0f} s"
+    )
     return found
 
 

@@ -242,7 +242,7 @@ class Selector:
     def _said(self, found: HeadChoice, table: list[HeadCandidate], beaten: bool) -> str:
         chosen = next(row for row in table if row.chosen)
         interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
-        name = self.work.problem.goal.name
+        name = terms.score(self.work.problem.goal.name)
         expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
         what = terms.candidate(chosen.classifier, chosen.features)
         rounds = "" if found.rounds == 1 else f"{found.rounds} × "

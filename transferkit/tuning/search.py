@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
 from transferkit.signals import held_back
@@ -266,7 +267,7 @@ class Search:
 
     def _best_so_far(self) -> str:
         ranked = self.ranked()
-        return f"best {self.metric} {ranked[0].outcome.score:.4f}" if ranked else ""
+        return f"best {terms.score(self.metric)} {ranked[0].outcome.score:.4f}" if ranked else ""
 
     def _require_success(self) -> None:
         last = self._ended[-MOST_FAILURES:]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transferkit import terms
 from transferkit.config import Settings
 from transferkit.csv_files import write_csv
 from transferkit.evaluation.metrics_record import Final, ImportanceRecord, SearchRecord
@@ -164,7 +165,8 @@ def words(search: Search, candidates: list[Finalist], found: list[WinnerComparis
     """
     winner, seeds = candidates[0], len(candidates[0].scores)
     fresh = "fresh " * winner.fresh
-    mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} {fresh}seed{'s' * (seeds > 1)}"
+    metric, over = terms.score(search.metric), f"over {seeds} {fresh}seed{'s' * (seeds > 1)}"
+    mean = f"mean {metric} {figure(winner.mean)} on validation {over}"
     lines = [f"winner: {named(winner)}, {mean}"]
     default = next((c for c in candidates if c.id == DEFAULT), winner)
     if winner is not default:
