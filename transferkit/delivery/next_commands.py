@@ -1,4 +1,7 @@
-"""What to do after a run: the remedies of its diagnosis, then what there is to look at, as commands to be copied."""
+"""What the closing summary advises after a run, as commands to be copied (`next_steps` has those of report and card).
+
+Remedies of the diagnosis come first, then what there is to look at.
+"""
 
 from __future__ import annotations
 
