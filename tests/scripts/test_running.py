@@ -15,7 +15,7 @@ DYING = "import os, signal\ndef test_dies():\n    os.kill(os.getpid(), signal.SI
 
 def test_a_process_that_dies_ends_the_run_with_the_name_of_its_test(tmp_path: Path) -> None:
     """A process that is begun in its place waits for ever for tests that nobody hands out."""
-    begun = re.search(r'-m pytest (.*) "\$@"', (ROOT / "scripts" / "test").read_text("utf-8"))
+    begun = re.search(r'-m pytest (.*) "\$@"', (ROOT / "scripts" / "test").read_text("utf-8").replace("\\\n", ""))
     assert begun is not None
     options = [re.sub(r"\$\{.*:-(\d+)\}", r"\1", option) for option in shlex.split(begun[1])]
     for name in "abcdef":
