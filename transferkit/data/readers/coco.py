@@ -13,7 +13,6 @@ from transferkit.data.readers.exported import (
     folders_of,
     in_splits,
     load_json,
-    merged,
     missing,
 )
 from transferkit.data.readers.layouts import split_name
@@ -107,7 +106,7 @@ def _add(export: AnnotationExport, path: Path, crop: bool, folder: str, split: s
         rows.append(ExportedRow(picture["file_name"], [label], where, split, folder=folder, said_by=path.stem))
         if crop:
             rows[-1].box = _box(path, where, box)
-    export.rows += rows if crop else merged(rows)
+    export.add(rows, crop)
     without = len(pictures) - len({note.get("image_id") for _, note in _items(content, 1)})
     if without > 0:
         export.said.append(f"{plural(without, 'picture')} without an annotation left out")

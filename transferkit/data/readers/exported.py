@@ -61,6 +61,24 @@ class AnnotationExport:
     boxes: int = 0  # boxes there were, also where they were not asked for
     several: bool | None = None  # several labels a picture; None: as found
 
+    def add(self, rows: Iterable[ExportedRow], crop: bool) -> None:
+        """Add rows: each by itself where boxes are cropped, else one for each picture, with all its labels and no box.
+
+        Args:
+            rows: of one or more pictures.
+            crop: whether boxes become pictures.
+        """
+        if crop:
+            self.rows += rows
+            return
+        found: dict[tuple[str, str], ExportedRow] = {}
+        for row in rows:
+            row.box = None
+            first = found.setdefault((row.folder, row.picture), row)
+            if first is not row:
+                first.labels += row.labels
+        self.rows += found.values()
+
 
 Parser = Callable[[Path, bool], AnnotationExport]
 
@@ -101,16 +119,6 @@ def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Sam
         table.places[number] = row.where
     table.mapping = {"said": said}
     return samples_of(table, root, request)
-
-
-def merged(rows: Iterable[ExportedRow]) -> list[ExportedRow]:
-    """One row for each picture, with all its labels."""
-    found: dict[tuple[str, str], ExportedRow] = {}
-    for row in rows:
-        first = found.setdefault((row.folder, row.picture), row)
-        if first is not row:
-            first.labels += row.labels
-    return list(found.values())
 
 
 def _rename(rows: Sequence[ExportedRow], file: str) -> None:

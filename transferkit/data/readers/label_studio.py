@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from transferkit.data.containers import places
-from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
 from transferkit.quantities import plural
@@ -58,9 +58,7 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
         )
     if without:
         export.said.append(f"{plural(without, 'task')} without an annotation left out")
-    for row in rows if not crop else ():
-        row.box = None
-    export.rows = rows if crop else merged(rows)
+    export.add(rows, crop)
     return export
 
 

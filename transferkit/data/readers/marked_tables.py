@@ -6,11 +6,12 @@ from pathlib import Path
 
 from transferkit.data.containers import places
 from transferkit.data.readers.cells import number
-from transferkit.data.readers.exported import AnnotationExport, ExportedRow, in_splits, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, in_splits
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.rows import load_cells
 from transferkit.data.samples import listed, shown, unreadable_reason
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 ROBOFLOW = "_classes.csv"
 ROBOFLOW_BOXES = "_annotations.csv"
@@ -56,7 +57,7 @@ def parse_roboflow(source: Path, crop: bool) -> AnnotationExport:
 
 def _roboflow_boxes(source: Path, crop: bool) -> AnnotationExport:
     """A row a picture, or a box, of Roboflow's `_annotations.csv` (as TensorFlow's examples have them)."""
-    export = AnnotationExport()
+    export, found = AnnotationExport(), list[ExportedRow]()
     for name in in_splits(source, ROBOFLOW_BOXES) if places.is_folder(source) else [""]:
         path, folder = source / name if name else source, name.rpartition("/")[0]
         header, rows = load_cells(path, _WHAT)
@@ -70,10 +71,10 @@ def _roboflow_boxes(source: Path, crop: bool) -> AnnotationExport:
                 raise DataError(f"{shown(path)}: line {line} has a box that is none; export it again")
             label, where, split = cells[at["class"]].strip(), f"line {line}", split_name(folder) or ""
             row = ExportedRow(cells[at["filename"]].strip(), [label], where, split, folder=folder)
-            row.box = (left, top, right - left, bottom - top) if crop else None
-            export.rows.append(row)
-    export.boxes = len(export.rows)
-    export.rows = export.rows if crop else merged(export.rows)
+            row.box = (left, top, right - left, bottom - top)
+            found.append(row)
+    export.boxes = len(found)
+    export.add(found, crop)
     return export
 
 
@@ -127,6 +128,6 @@ def parse_open_images(source: Path, crop: bool) -> AnnotationExport:
             row.box, row.relative = (left, top, right - left, bottom - top), True
         found.append(row)
     if absent:
-        export.said.append(f"{absent} rows that say what is not in a picture are passed over")
-    export.rows = found if crop else merged(found)
+        export.said.append(f"{plural(absent, 'row')} of what is not in a picture passed over")
+    export.add(found, crop)
     return export

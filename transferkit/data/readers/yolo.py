@@ -14,7 +14,7 @@ from typing import Any
 from transferkit.data.containers import places
 from transferkit.data.readers.cells import number
 from transferkit.data.readers.encoding import read_text
-from transferkit.data.readers.exported import AnnotationExport, ExportedRow, files_of, folders_of, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, files_of, folders_of
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import listed, shown
@@ -33,8 +33,11 @@ def detect(source: Path) -> float:
     """Certain of a file `data.yaml` with names, or of a folder with one, or with names and text files of boxes."""
     if not places.is_folder(source):
         return 1.0 if source.suffix.lower() in _YAML and _yaml_names(source) else 0.0
-    named = any(_yaml_names(source / name) for name in files_of(source) if name.lower().endswith(_YAML))
-    return 0.9 if (named or set(_NAMES) & set(files_of(source))) and any(_texts(source)) else 0.0
+    names = files_of(source)
+    named = set(_NAMES) & set(names) or any(
+        _yaml_names(source / name) for name in names if name.lower().endswith(_YAML)
+    )
+    return 0.9 if named and any(text for *_, text in _pictures(source)) else 0.0
 
 
 def parse(source: Path, crop: bool) -> AnnotationExport:
@@ -49,36 +52,31 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
     """
     export, rows, without = AnnotationExport(), list[ExportedRow](), 0
     root = source if places.is_folder(source) else source.parent
-    names, pairs = _names(source, root), list(_pairs(root))
-    if not pairs:  # `path` in data.yaml is of the machine that wrote it
+    names, pictures = _names(source, root), list(_pictures(root))
+    if not pictures:  # `path` in data.yaml is of the machine that wrote it
         raise DataError(f"{shown(source)}: no pictures lie beside it or below; put it into the folder of images/")
-    for folder, labels in pairs:
-        texts = set(files_of(root / labels))
-        for picture in filter(_is_shown, files_of(root / folder)):
-            text = os.path.splitext(picture)[0] + ".txt"
-            found = list(_rows(root, folder, picture, os.path.join(labels, text), names)) if text in texts else []
-            without += not found
-            rows += found
+    for folder, picture, text in pictures:
+        found = list(_rows(root, folder, picture, text, names)) if text else []
+        without += not found
+        rows += found
     export.boxes = len(rows)
     if without:
         export.said.append(f"{plural(without, 'picture')} without a box left out")
-    for row in rows if not crop else ():
-        row.box = None
-    export.rows = rows if crop else merged(rows)
+    export.add(rows, crop)
     return export
 
 
-def _is_shown(name: str) -> bool:
-    return is_picture(name) and not is_hidden(name)
-
-
-def _pairs(root: Path) -> Iterator[tuple[str, str]]:
-    """Each folder of pictures, a few levels deep, with that of its text files."""
+def _pictures(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Folder and name of each picture, a few levels deep, and the path of its text file; "" where it has none."""
     level = [""]
     for _ in range(_DEEP):
         for folder in level:
-            if any(map(_is_shown, files_of(root / folder))):
-                yield folder, _of_labels(root, folder)
+            names = [name for name in files_of(root / folder) if is_picture(name) and not is_hidden(name)]
+            labels = _of_labels(root, folder)
+            texts = set(files_of(root / labels)) if names else set()
+            for name in names:
+                text = os.path.splitext(name)[0] + ".txt"
+                yield folder, name, os.path.join(labels, text) if text in texts else ""
         level = [os.path.join(f, name) for f in level for name in folders_of(root / f) if not is_hidden(name, True)]
 
 
@@ -90,16 +88,6 @@ def _of_labels(root: Path, folder: str) -> str:
         return folder
     other = os.path.join(*steps[:at], _LABELS, *steps[at + 1 :])
     return other if places.is_folder(root / other) else folder
-
-
-def _texts(root: Path) -> Iterator[str]:
-    """Text files of boxes that belong to pictures."""
-    for folder, labels in _pairs(root):
-        texts = set(files_of(root / labels))
-        for picture in filter(_is_shown, files_of(root / folder)):
-            text = os.path.splitext(picture)[0] + ".txt"
-            if text in texts:
-                yield os.path.join(labels, text)
 
 
 def _rows(root: Path, folder: str, picture: str, text: str, names: dict[int, str]) -> Iterator[ExportedRow]:
