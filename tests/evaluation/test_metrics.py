@@ -12,9 +12,10 @@ from scipy.stats import spearmanr
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
-from transferkit.evaluation import counts, metrics
+from transferkit.evaluation import counts
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import best_thresholds, one, score
+from transferkit.tasks import classify
 
 
 def classified(seed, n=200, count=6, levels=None):
@@ -289,7 +290,7 @@ def test_float32_and_a_part_at_a_time_are_scored_as_the_whole_in_float64(task, m
     single = probs.astype(np.float32)
     every = score(task, true, single.astype(np.float64), names)
     assert score(task, true, single, names) == every
-    monkeypatch.setattr(metrics, "BLOCK", 3 * len(names))  # of three pictures
+    monkeypatch.setattr(classify, "AT_ONCE", 3 * len(names))  # of three pictures
     keys = {GOALS[name].key for name in tasks.of(task).metrics}
     found = {key: one(task, key, true, 2 * single, names, answers=lambda rows: rows / 2) for key in keys}
     assert found == {key: every[key] for key in keys}

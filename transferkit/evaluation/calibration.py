@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
+from transferkit.tasks.classify import parts
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 5  # that decide whether a temperature is worth having
-BLOCK = 1 << 20  # answers that are worked on at once
 BOUNDS = (0.25, 10.0)  # a temperature outside these says more about the validation set than about the model
 
 
@@ -182,8 +182,8 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
         temperature: at which they were made.
     """
     p = np.asarray(probs)
-    found, step = np.empty(p.shape), max(1, BLOCK // p.shape[1])
-    for start in range(0, len(p), step):
-        rows = np.maximum(np.asarray(p[start : start + step], np.float64), np.finfo(np.float32).tiny)
-        found[start : start + step] = apply_temperature(np.log(rows) * temperature, 1.0, tasks.SINGLE)
+    found = np.empty(p.shape)
+    for part in parts(p):
+        rows = np.maximum(np.asarray(p[part], np.float64), np.finfo(np.float32).tiny)
+        found[part] = apply_temperature(np.log(rows) * temperature, 1.0, tasks.SINGLE)
     return found

@@ -25,10 +25,9 @@ from transferkit.evaluation.counts import (
 from transferkit.evaluation.intervals import FAST
 from transferkit.evaluation.metric_registry import goal
 from transferkit.evaluation.scores import ScoreRow, Scores
-from transferkit.tasks.classify import squared_errors
+from transferkit.tasks.classify import parts, squared_errors
 from transferkit.tasks.task import TINY, Task
 
-BLOCK = 1 << 20  # answers that are looked at at once
 PLAIN = ("loss", "brier", "mae")  # of classes: scores that are the mean of what each picture adds
 
 
@@ -94,13 +93,10 @@ def one(
     kind, whole = tasks.of(task), np.asarray(predictions)
     made = answers or (lambda rows: rows)
     if kind.exclusive and (key in PLAIN or key in FAST) and whole.ndim == 2 and len(whole):
-        true, step = np.asarray(targets), max(1, BLOCK // max(1, whole.shape[1]))
+        true = np.asarray(targets)
         if true.shape != whole.shape[:1]:
             _checked(kind, true, _table(kind, made(whole)), len(classes))  # says how they do not fit
-        each = [
-            _one_of_some(kind, key, true[at : at + step], made(whole[at : at + step]), len(classes))
-            for at in range(0, len(whole), step)
-        ]
+        each = [_one_of_some(kind, key, true[rows], made(whole[rows]), len(classes)) for rows in parts(whole)]
         if key in FAST:
             return _plain(from_confusion(confusion(true, np.concatenate(each), len(classes))).scalars[key])
         if not any(part is None for part in each):

@@ -17,12 +17,11 @@ from transferkit.runs.context import RunContext
 from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
+from transferkit.tasks.classify import parts
 from transferkit.training.recipe import Trained
 
 if TYPE_CHECKING:
     import keras
-
-ANSWERS = 1 << 20  # pictures times classes that are answered at once
 
 
 @dataclass(kw_only=True)
@@ -114,12 +113,13 @@ class Packaging:
 
     def _sureness(self, outputs: np.ndarray, targets: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         """`calibration.confidence_of` answers at `temperature`, which of many classes are large: some at a time."""
-        step, parts = max(1, ANSWERS // outputs.shape[1]), []
-        for start in range(0, len(outputs), step):
-            rows = slice(start, start + step)
-            answers = answer(self.context.task, outputs[rows], temperature, self.context.problem.units)
-            parts.append(calibration.confidence_of(answers, targets[rows]))
-        confidence, right = (np.concatenate(column) for column in zip(*parts, strict=True))
+        found = [
+            calibration.confidence_of(
+                answer(self.context.task, outputs[rows], temperature, self.context.problem.units), targets[rows]
+            )
+            for rows in parts(outputs)
+        ]
+        confidence, right = (np.concatenate(column) for column in zip(*found, strict=True))
         return confidence, right
 
     def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:

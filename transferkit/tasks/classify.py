@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
-BLOCK = 1 << 20  # numbers that are worked on at once, where there are as many answers as pictures times classes
+AT_ONCE = 1 << 20  # answers (pictures times classes) that are worked on at once
+
+
+def parts(answers: Array) -> Iterator[slice]:
+    """The rows of a table of answers [N, C], some at a time: of many pictures and classes each copy of all is large."""
+    step = max(1, AT_ONCE // max(1, answers.shape[1]))
+    yield from (slice(start, start + step) for start in range(0, len(answers), step))
 
 
 def squared_errors(targets: Array, answers: Floats) -> Floats:
@@ -21,11 +27,10 @@ def squared_errors(targets: Array, answers: Floats) -> Floats:
         answers: probabilities [N, C].
     """
     found = np.empty(len(targets))
-    step = max(1, BLOCK // answers.shape[1])
-    for start in range(0, len(targets), step):
-        rows = np.array(answers[start : start + step], np.float64)
-        rows[np.arange(len(rows)), targets[start : start + step]] -= 1
-        found[start : start + step] = (rows**2).sum(axis=1)
+    for part in parts(answers):
+        rows = np.array(answers[part], np.float64)
+        rows[np.arange(len(rows)), targets[part]] -= 1
+        found[part] = (rows**2).sum(axis=1)
     return found
 
 
@@ -162,12 +167,12 @@ class Classify(Classes):
 
     def likelihood(self, logits: Array, targets: Array, temperature: float) -> float:
         """Cross-entropy, never clipped."""
-        found, step = np.empty(len(targets)), max(1, BLOCK // logits.shape[1])
-        for start in range(0, len(targets), step):
-            scaled = np.divide(logits[start : start + step], temperature, dtype=np.float64)
+        found = np.empty(len(targets))
+        for part in parts(logits):
+            scaled = np.divide(logits[part], temperature, dtype=np.float64)
             scaled -= scaled.max(axis=1, keepdims=True)
-            chosen = scaled[np.arange(len(scaled)), targets[start : start + step]]
-            found[start : start + step] = np.log(np.exp(scaled, out=scaled).sum(axis=1)) - chosen
+            chosen = scaled[np.arange(len(scaled)), targets[part]]
+            found[part] = np.log(np.exp(scaled, out=scaled).sum(axis=1)) - chosen
         return float(found.mean())
 
 

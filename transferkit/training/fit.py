@@ -273,7 +273,7 @@ class Loop:
             so_far.seen += float((weights > 0).sum())
 
     def _chunks(self) -> Generator[_Batches]:
-        """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
+        """Those of the epoch, in its order."""
         if self.resident is not None:
             for numbers, targets, weights in self.batches.picked(self.epoch, self.resident):
                 yield self._held(numbers, targets, weights)
