@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 gc.set_threshold(50_000, 20, 50)
 # Commands write as they do for users: what is printed waits in the process, and whoever ends it has to hand it on.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# A shell's `&` begins a program without Ctrl-C, and what that begins has none either; tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Fixtures that outlive a test, and the processes they start: no run of the tests' counts among the user's own.
 _STATE = tempfile.TemporaryDirectory(prefix="transferkit-state-")
 os.environ["TRANSFERKIT_STATE"] = _STATE.name

@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ OPTIONS = (
     "--backbone", "mini", "--unfreeze", "from:block4", "--views", "1", "--epochs", "3", "--dropout", "0", "--offline",
     "--precision", "float32", "--json",
 )  # fmt: skip
+OneDevice = Callable[[str], tuple[Path, dict[str, Any]]]
 # What `transferkit` runs, after the process has been given its devices.
 PROGRAM = "import sys; from tests.computed import simulate; simulate(int(sys.argv.pop(1))); from transferkit.cli import main; main()"  # noqa: E501
 
@@ -33,6 +36,22 @@ def run(backend: str, devices: int, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module")
+def one_device(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> OneDevice:
+    """The main job with a backend on one device, made when first asked for: its folder and what it said."""
+    made: dict[str, tuple[Path, dict[str, Any]]] = {}
+
+    def get(backend: str) -> tuple[Path, dict[str, Any]]:
+        if importlib.util.find_spec(backend) is None:
+            pytest.skip(f"{backend} is not installed")
+        if backend not in made:
+            folder = tmp_path_factory.mktemp(backend) / "run"
+            made[backend] = folder, json.loads(run(backend, 1, "finetune", digits, *OPTIONS, "--output", folder))
+        return made[backend]
+
+    return get
+
+
 def answers(folder: Path) -> dict[str, np.ndarray]:
     """Probabilities [classes] of every test picture, by path."""
     with open(folder / "predictions.csv", newline="") as handle:
@@ -41,11 +60,8 @@ def answers(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_the_main_job_on_jax(digits: Path, tmp_path: Path) -> None:
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed")
-    folder = tmp_path / "run"
-    found = json.loads(run("jax", 1, "finetune", digits, *OPTIONS, "--output", folder))
+def test_the_main_job_on_jax(digits: Path, one_device: OneDevice) -> None:
+    folder, found = one_device("jax")
     assert found["test"]["accuracy"] > 0.5
     manifest = json.loads((folder / "run.json").read_text())
     assert [phase["name"] for phase in manifest["phases"]] == ["head", "tail"]
@@ -69,12 +85,12 @@ def test_the_main_job_on_jax(digits: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_the_main_job_on_two_devices_comes_to_what_it_does_on_one(digits: Path, tmp_path: Path, backend: str) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed")
-    for devices in (1, 2):
-        run(backend, devices, "finetune", digits, *OPTIONS, "--output", tmp_path / str(devices))
-    one, two = (answers(tmp_path / str(devices)) for devices in (1, 2))
+def test_the_main_job_on_two_devices_comes_to_what_it_does_on_one(
+    digits: Path, tmp_path: Path, one_device: OneDevice, backend: str
+) -> None:
+    one = answers(one_device(backend)[0])
+    run(backend, 2, "finetune", digits, *OPTIONS, "--output", tmp_path / "two")
+    two = answers(tmp_path / "two")
     assert one.keys() == two.keys()
     for path, expected in one.items():
         np.testing.assert_allclose(two[path], expected, atol=5e-3)  # rounding, magnified by training

@@ -17,9 +17,11 @@ SCRIPT = Path(sys.executable).with_name("transferkit")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as on POSIX systems")
 
 
-def _importing(words: list[str], folder: Path) -> subprocess.Popen[str]:
+def _importing(words: list[str], folder: Path, seconds: float = 1) -> subprocess.Popen[str]:
     """A process of ours in the middle of its imports, where it stays for a while."""
-    (folder / "click.py").write_text("import time; print('importing', flush=True); time.sleep(1); raise SystemExit(7)")
+    (folder / "click.py").write_text(
+        f"import time; print('importing', flush=True); time.sleep({seconds}); raise SystemExit(7)"
+    )
     (folder / "pickle.py").write_text((folder / "click.py").read_text())
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
     started = subprocess.Popen(
@@ -32,7 +34,7 @@ def _importing(words: list[str], folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("words", [[str(SCRIPT)], [sys.executable, "-m", "transferkit"]], ids=["script", "module"])
 def test_a_command_that_is_still_being_imported_ends_as_it_does_later(words: list[str], tmp_path: Path) -> None:
-    with _importing([*words, "data", "summary"], tmp_path) as started:
+    with _importing([*words, "data", "summary"], tmp_path, seconds=50) as started:
         started.send_signal(signal.SIGINT)
         _, said = started.communicate(timeout=60)
     assert (started.returncode, said) == (130, "\ninterrupted\n")

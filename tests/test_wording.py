@@ -33,6 +33,7 @@ def python(words):
         ("see `transferkit tune --help`, --seed 3", "see `transferkit tune --help`, seed=3"),
         ("again:\n  transferkit tune d --folds 3\n--views 0", "again:\n  transferkit tune d --folds 3\nviews=0"),
         ("say it with --label-column (repeat it)", "say it with label_column= (repeat it)"),
+        ("--frames every:1s takes --unfreeze from:block5: x", "frames='every:1s' takes unfreeze='from:block5': x"),
         ("a -- b, x--y, ---", "a -- b, x--y, ---"),
     ],
 )  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from transferkit.files import atomic_path
 
@@ -46,10 +47,18 @@ def parse_csv(content: bytes) -> list[dict[str, str]]:
     return list(csv_rows(content))
 
 
-def csv_rows(content: bytes) -> Iterator[dict[str, str]]:
-    """The same one by one, for tables that are too large to be held as text: ValueError comes where the damage is."""
-    text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
+def csv_rows(content: bytes | IO[bytes]) -> Iterator[dict[str, str]]:
+    """The same one by one, for tables that are too large to be held as text: ValueError comes where the damage is.
+
+    Args:
+        content: of the file, or the file itself, opened.
+    """
+    handle = io.BytesIO(content) if isinstance(content, bytes) else content
+    text = io.TextIOWrapper(handle, encoding="utf-8-sig", errors="surrogateescape", newline="")
     try:
         yield from csv.DictReader(text)
     except csv.Error as error:
         raise ValueError(str(error)) from error
+    finally:
+        with suppress(ValueError):  # it is closed already
+            text.detach()  # it is not ours to close

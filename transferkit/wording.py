@@ -6,7 +6,7 @@ import re
 
 # Shell commands stay as they are: what stands between backticks, and what follows the program's name on its line.
 COMMANDS = re.compile(r"(`[^`]*`|\btransferkit [a-z][^\n]*|\bpip install[^\n]*)")
-VALUE = r"(?:'[^']*'|\"[^\"]*\"|[^\s;:,()`][^\s;:,)`]*)(?:,[^\s;:)`]+)*"
+VALUE = r"(?:'[^']*'|\"[^\"]*\"|[^\s;:,()`](?:[^\s;:,)`]|:(?=[\w.]))*)(?:,[^\s;:)`]+)*"
 OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z0-9]*(?:-[a-z0-9]+)*)(?:[ =]({VALUE}))?")
 SWITCHES = {
     "resume", "offline", "cache", "ema", "normalize", "random-baseline", "replace", "allow-mismatch", "fresh", "quiet",

@@ -151,7 +151,7 @@ def extraction(engine: Any, workers: int | None, network: str, quick: bool) -> d
     note = Noting()
     cpus = min(1, (os.cpu_count() or 1) / (workers or 1))  # four actors on two cores have half of one each
     more = {"engine": engine} if workers is None else {"engine": engine, "workers": workers, "worker_cpus": cpus}
-    skip = ("metal", "paper", "plastic", "trash") if quick else ()
+    skip = ("glass", "metal", "paper", "plastic") if quick else ()
     found = tk.extract_features(
         str(TRASHNET), "mobilenet_0.25", weights=network, augment="none", exclude=skip, on_bad_file="skip",
         offline=True, reporter=note, **more,

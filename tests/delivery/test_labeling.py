@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes, photo
 from tests.records import metrics_of
 from transferkit.data.images.decode import DecodeSettings, decode
-from transferkit.delivery import label_features
+from transferkit.delivery import label_features, labeling
 from transferkit.delivery.label_features import Seen
+from transferkit.delivery.labels_file import LabelRow
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs.layout import Layout
 
@@ -225,6 +227,19 @@ def test_nothing_new_and_options_without_effect_are_refused(pool: Path, tmp_path
     tk.label(pool, next=60, test=0, output=tmp_path / "t.csv", quiet=True)
     with pytest.raises(DataError, match="is new: 1 like one in the file"):
         tk.label(pool, next=1, output=tmp_path / "t.csv", quiet=True)
+
+
+@pytest.mark.usefixtures("plain")
+def test_what_a_run_knows_is_not_said_to_be_in_a_file_that_is_not_there(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of the pool is a run's data: the first call has no file yet."""
+    other = shutil.copytree(pool, tmp_path / "other")
+    monkeypatch.setattr(labeling, "_of_run", lambda layout: [LabelRow(str(p), "a") for p in other.rglob("*.png")])
+    with pytest.raises(DataError, match=r"is new: .* like one of the run"):
+        tk.label(pool, tmp_path / "run", output=tmp_path / "t.csv", quiet=True)
+    with pytest.raises(DataError, match="every picture of the pool is one of the run already"):
+        tk.label(other, tmp_path / "run", output=tmp_path / "t.csv", quiet=True)
 
 
 @pytest.mark.usefixtures("plain")

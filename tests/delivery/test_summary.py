@@ -325,6 +325,9 @@ def test_earlier_looks_at_the_test_pictures_are_said(tmp_path: Path) -> None:
     assert "never used" not in text
     assert "3rd run scored on these pictures: the best of several looks better than it is" in text
     assert "never used" not in summary(run(tmp_path / "old", test_uses=None))
+    again = summary(run(tmp_path / "again", test_uses={"run": 1, "runs": 3}))
+    assert "never used" not in again
+    assert "1st of 3 runs scored on these pictures: the best of several looks better than it is" in again
 
 
 def test_broken_promises_are_said_as_what_they_are(tmp_path: Path) -> None:

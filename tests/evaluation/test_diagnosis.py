@@ -479,3 +479,26 @@ def test_a_classifier_that_was_fitted_in_one_step_is_not_judged_by_the_curves_of
     history = run([0.3, 1.0, 9.0], phase="mlp")
     assert state(history, scores(0.9, 0.89), phase="mlp") == "learning rate too high"
     assert state(history, scores(0.9, 0.89), phase="head") == GOOD
+
+
+def test_too_much_and_too_little_are_never_found_together() -> None:
+    """A head that stopped after five epochs, still improving, with a wide gap: train on. One that turned up: stop."""
+    settings = {"settings": {"epochs": 5, "learning_rate": 1e-3}}
+    falls = run(falling(5, end=0.05), [1.8, 1.5, 1.3, 1.2, 1.1])
+    found = diagnose(falls, scores(0.98, 0.72), {**CONTEXT, **settings})
+    assert (found.state, "overfitting" in found.also) == ("underfitting", False)
+    assert any("--epochs 15" in remedy.command for remedy in found.remedies)
+    rises = run(falling(20, end=0.01), [1.8, 1.2, 1.0, 0.9, *(0.9 + 0.1 * e for e in range(16))])
+    metrics = scores(0.99, 0.7)
+    pair = {"gain": -0.08, "low": -0.12, "high": -0.04, "p": 0.001}
+    metrics["baselines"] |= {"linear_probe": {"accuracy": 0.78, "versus": {"accuracy": pair}}}
+    found = diagnose(rises, metrics, CONTEXT)
+    assert (found.state, "underfitting" in found.also) == ("overfitting", False)
+
+
+def test_what_knows_its_training_pictures_alone_is_overfitting() -> None:
+    metrics = scores(0.99, 0.26, 0.25)
+    pair = {"gain": 0.0, "low": -0.03, "high": 0.03, "p": 1.0}
+    metrics["baselines"]["majority"] |= {"versus": {"accuracy": pair}}
+    found = diagnose(run(falling(20, end=0.01), [1.4 + 0.1 * e for e in range(20)]), metrics, CONTEXT)
+    assert (found.state, found.also) == ("overfitting", [])

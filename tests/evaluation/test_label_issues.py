@@ -146,3 +146,14 @@ def test_numbers_and_too_few_pictures_are_refused() -> None:
         find_label_issues(np.zeros((50, 3)), np.zeros((50, 1)), "regress", 1)
     with pytest.raises(DataError, match="19 pictures are too few"):
         find_label_issues(np.zeros((19, 3)), np.zeros(19, int), "classify", 2)
+
+
+def test_one_table_of_answers_at_a_time_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = clusters(300, classes=6)
+    every = find_label_issues(x, y, "classify", 6)
+    monkeypatch.setattr(label_issues, "_HELD", 0)
+    monkeypatch.setattr(label_issues, "_ROWS", 7)
+    few = find_label_issues(x, y, "classify", 6)
+    np.testing.assert_allclose(few.probabilities, every.probabilities, rtol=1e-12)
+    np.testing.assert_array_equal(few.suggested, every.suggested)
+    assert few.wrong == every.wrong

@@ -15,6 +15,7 @@ from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation import counts
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import best_thresholds, one, score
+from transferkit.tasks import classify
 
 
 def classified(seed, n=200, count=6, levels=None):
@@ -281,3 +282,15 @@ def test_one_score_alone_is_what_all_of_them_give(task):
     assert {key: one(task, key, true, probs, names) for key in keys} == {key: every[key] for key in keys}
     with pytest.raises(DataError, match="NaN"):
         one(task, "loss", true, probs * np.nan, names)
+
+
+@pytest.mark.parametrize("task", ["classify", "ordinal"])
+def test_float32_and_a_part_at_a_time_are_scored_as_the_whole_in_float64(task, monkeypatch):
+    true, probs, names = classified(3)
+    single = probs.astype(np.float32)
+    every = score(task, true, single.astype(np.float64), names)
+    assert score(task, true, single, names) == every
+    monkeypatch.setattr(classify, "AT_ONCE", 3 * len(names))  # of three pictures
+    keys = {GOALS[name].key for name in tasks.of(task).metrics}
+    found = {key: one(task, key, true, 2 * single, names, answers=lambda rows: rows / 2) for key in keys}
+    assert found == {key: every[key] for key in keys}

@@ -18,13 +18,13 @@ import pytest
 import transferkit as tk
 from tests.features.ray_job import SIGNS, Held, settings
 from tests.marks import RAY
+from tests.ray_nodes import add_node
 from transferkit.compute import ray_cluster
 from transferkit.data.source import scan
 from transferkit.features import ray_extraction, shard_store, store
 
 pytestmark = RAY
 ROOT = Path(__file__).parents[2]
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +48,6 @@ def bucket_address():
         server.stop()
 
 
-def started(cluster, **more):
-    """A node, tried three times: Ray gives it half a minute, which is short where other tests keep the cores busy."""
-    for last in (False, False, True):
-        try:
-            return cluster.add_node(**NODE, **more)
-        except Exception:
-            if last:
-                raise
-    raise AssertionError
-
-
 @pytest.fixture(scope="module")
 def cluster(bucket_address):
     """Three nodes of one CPU each."""
@@ -68,9 +57,9 @@ def cluster(bucket_address):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))  # as if this package and its tests were installed on every node
         found = Cluster()
-        started(found, include_dashboard=False)
-        started(found)
-        found.third = started(found)
+        add_node(found, include_dashboard=False)
+        add_node(found)
+        found.third = add_node(found)
     yield found
     found.shutdown()
 
@@ -115,17 +104,18 @@ def _width(folder: Path) -> int:
     return int(np.load(next(folder.glob("chunk-*.npy")), mmap_mode="r").shape[1])
 
 
-def expected(digits, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def expected(digits, tmp_path_factory):
     """The rows as one process computes them, in a store of their own."""
-    with monkeypatch.context() as patch:
-        patch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "alone"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_CACHE", str(tmp_path_factory.mktemp("alone")))
         found = tk.extract_features(digits, "mini", **settings())
         assert found.computed + found.present == 600
         return content(digits)
 
 
 def test_rows_in_a_bucket_are_those_of_one_machine_and_a_second_time_nothing_is_computed(
-    tmp_path, cluster, digits, bucket_address, monkeypatch
+    cluster, digits, bucket_address, expected
 ):
     found = asked(digits, cluster, workers=2, store=bucket_address)
     assert (found.pictures, found.computed + found.present, found.unreadable) == (200, 600, [])
@@ -135,12 +125,12 @@ def test_rows_in_a_bucket_are_those_of_one_machine_and_a_second_time_nothing_is_
     chunks, size = shard_store.fetch(bucket_address)
     assert chunks >= 3
     assert size > 600 * 4 * 64
-    assert np.array_equal(content(digits), expected(digits, tmp_path, monkeypatch))
+    assert np.array_equal(content(digits), expected)
     assert shard_store.fetch(bucket_address) == (0, 0)
 
 
 def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
-    tmp_path, cluster, digits, signs, monkeypatch
+    tmp_path, cluster, digits, signs, expected
 ):
     command = [sys.executable, "-m", "tests.features.ray_job", str(digits), cluster.address]
     with open(tmp_path / "err", "wb") as err:
@@ -160,10 +150,10 @@ def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
     found = asked(digits, cluster, workers=1)
     assert found.present >= 3 * 64 - 8, "what one worker had stored"
     assert 0 < found.computed <= 600 - found.present
-    assert np.array_equal(content(digits), expected(digits, tmp_path, monkeypatch))
+    assert np.array_equal(content(digits), expected)
 
 
-def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(tmp_path, cluster, digits, signs, monkeypatch):
+def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(cluster, digits, signs, expected, monkeypatch):
     """The last test: of the three nodes one is gone afterwards."""
     monkeypatch.setattr(ray_extraction, "ShardWorker", Held)
     monkeypatch.setattr(ray_extraction, "LOOK", 0.5)
@@ -184,4 +174,4 @@ def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(tmp_path, 
     report = found[0]
     assert report.workers_lost == 2
     assert (report.pictures, report.computed + report.present, report.unreadable) == (200, 600, [])
-    assert np.array_equal(content(digits), expected(digits, tmp_path, monkeypatch))
+    assert np.array_equal(content(digits), expected)

@@ -38,6 +38,7 @@ def test_runs_are_counted_in_order_and_a_repeated_one_keeps_its_place(tmp_path: 
     assert [count(layout, manifest(seed), SPLIT) for seed in (0, 1, 2)] == [{"run": 1}, {"run": 2}, {"run": 3}]
     assert count(layout, manifest(1, status="running", started="later"), SPLIT) == {"run": 2}
     assert count(layout, manifest(1, kind="tune"), SPLIT) == {"run": 2}  # a search says so when it is done
+    assert count(layout, manifest(0), SPLIT) == {"run": 1, "runs": 3}, "others have been scored since"
     assert count(layout, manifest(3), uses.test_digest(["a"])) == {"run": 1}
 
 

@@ -17,11 +17,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
-from tortures import changes, hostile, killing, kills, page, registry, shim, texts  # noqa: E402 - scripts are no package
+import torture  # noqa: E402 - scripts are no package
+from tortures import changes, hostile, killing, kills, page, registry, shim, texts  # noqa: E402
 from tortures.trying import Row, Said, Session, end, finish, in_child, left_alive, mutated  # noqa: E402
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks, signals and limits of POSIX systems")
@@ -108,6 +110,28 @@ def test_each_kind_says_what_it_tries_and_the_page_tells_it(monkeypatch: pytest.
     assert "- it fell over" in text
     assert "- the sun goes out" in text
     assert json.loads((tmp_path / "figures.json").read_text())["made-up"]["rows"][1]["failures"] == ["b 1: lost"]
+
+
+@pytest.mark.parametrize("failing", [None, "kills"])
+def test_the_short_form_shares_all_kinds_among_its_processes(
+    monkeypatch: pytest.MonkeyPatch, failing: str | None
+) -> None:
+    begun: list[list[str]] = []
+
+    class Begun:
+        def __init__(self, command: list[str]) -> None:
+            self.command = command
+            begun.append(command)
+
+        def wait(self) -> int:
+            return int(failing in self.command)
+
+    monkeypatch.setattr(subprocess, "Popen", Begun)
+    done = CliRunner().invoke(torture.torture, ["--short", "--seed", "7"])
+    assert done.exit_code == int(failing is not None)
+    assert len(begun) == torture.LANES
+    assert all(command[2:5] == ["--short", "--seed", "7"] for command in begun)
+    assert sorted(kind for command in begun for kind in command[5:]) == sorted(registry.modules())
 
 
 def test_a_row_that_a_run_does_not_come_to_keeps_what_an_earlier_one_found(

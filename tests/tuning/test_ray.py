@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.marks import RAY
+from tests.ray_nodes import add_node
 from tests.tuning import ray_trials
 from tests.tuning.ray_trials import digits_plan, drain, plan_of, simulated, values
 from transferkit.compute import ray_cluster
@@ -158,9 +159,9 @@ def cluster():
     patch = pytest.MonkeyPatch()
     patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     patch.setenv("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", "120")  # other tests may keep the cores busy
-    options = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
-    found = Cluster(initialize_head=True, head_node_args={**options, "ray_client_server_port": 20_801})
-    found.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    found = Cluster()
+    add_node(found, include_dashboard=False, ray_client_server_port=20_801)
+    add_node(found)
     patch.undo()
     yield found
     found.shutdown()
@@ -262,7 +263,7 @@ def test_a_process_about_to_end_costs_the_next_trials_nothing(tmp_path, cluster,
 @pytest.mark.ray
 def test_a_node_that_is_removed_costs_no_trial(tmp_path, cluster, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # as the other nodes have it
-    node = cluster.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=100 * 2**20)
+    node = add_node(cluster, resources={"third": 1})
     engine = Ray(plan_of(tmp_path), 6, Reporter(quiet=True), address=cluster.address, **ONE)
     tasks = [TrialTask(str(n), {"held": True}, n) for n in range(6)]
     for task in tasks:

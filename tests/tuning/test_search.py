@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,6 +117,26 @@ def test_killed_at_any_line_and_resumed_it_is_the_same_search(algorithm, tmp_pat
         told = [e["trial"] for e in again.journal.events if e["event"] in ("tell", "final")]
         assert len(told) == len(set(told)), "a finished trial was repeated"
         assert begun["event"] == "ask" or begun["trial"] not in engine.begun
+
+
+def test_ctrl_c_while_an_outcome_is_written_down_loses_no_trial_of_the_journal(tmp_path):
+    oracle = Oracle(SPACE, "random", 9, True, 5, 9)
+    plan = SimpleNamespace(base=SimpleNamespace(seed=5, epochs=9), checkpoints=tmp_path / "trials")
+    with Journal.open(tmp_path / "trials.jsonl", {"seed": 5}, resume=True) as journal:
+        search = Search(plan, oracle, journal, Engine(1, 0, by_settings), Reporter(quiet=True), True, "accuracy")
+        append = journal.append
+
+        def pressed(event):
+            append(event)
+            if event["event"] == "tell" and len(search.trials) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        journal.append = pressed
+        with pytest.raises(KeyboardInterrupt):
+            search.run()
+    told = [event["trial"] for event in journal.events if event["event"] == "tell"]
+    assert len(told) == 3
+    assert sorted(told) == sorted(trial.proposal.id for trial in search.trials)
 
 
 def test_workers_are_kept_busy_while_one_trial_is_long(tmp_path):

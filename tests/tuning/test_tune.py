@@ -30,8 +30,16 @@ def trials(folder):
     return [{k: v for k, v in row.items() if k not in ("seconds", "features_seconds")} for row in rows]
 
 
-def spawn(digits, output, algorithm, workers, *lines):
-    command = [sys.executable, "-m", "tests.tuning.job", digits, output, algorithm, workers, *lines]
+def ended(fresh, digits, output, algorithm, workers, *lines):
+    """The exit code of a search in a process of its own."""
+    program = "import runpy; runpy.run_module('tests.tuning.job', run_name='__main__')"
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    return fresh(program, digits, output, algorithm, workers, *lines, cwd=root, env=environment).returncode
+
+
+def spawn(digits, output, algorithm, workers):
+    command = [sys.executable, "-m", "tests.tuning.job", digits, output, algorithm, workers]
     with open(f"{output}.err", "wb") as errors:
         return subprocess.Popen([str(word) for word in command], cwd=Path(__file__).parents[2], stderr=errors)
 
@@ -57,9 +65,9 @@ def done(digits, tmp_path_factory):
 @pytest.mark.parametrize(
     ("algorithm", "lines"), [("grid", 5), ("random", 9), ("bayesian", 6), ("hyperband", 8), ("random", 14)]
 )
-def test_a_killed_search_resumes_to_the_same_trials(digits, tmp_path, done, algorithm, lines):
+def test_a_killed_search_resumes_to_the_same_trials(digits, tmp_path, done, fresh, algorithm, lines):
     output = tmp_path / "run"
-    assert spawn(digits, output, algorithm, 1, lines).wait() == -signal.SIGKILL
+    assert ended(fresh, digits, output, algorithm, 1, lines) == -signal.SIGKILL
     before = read_journal(output)
     found = search(digits, output, algorithm, resume=True)
     whole = done(algorithm)
@@ -196,11 +204,11 @@ def test_trials_never_see_a_test_picture(digits, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.extended
 @pytest.mark.parametrize(("algorithm", "lines"), [("bayesian", 7), ("hyperband", 9)])
-def test_two_workers_find_the_same_trials_killed_or_not(digits, tmp_path, algorithm, lines):
+def test_two_workers_find_the_same_trials_killed_or_not(digits, tmp_path, fresh, algorithm, lines):
     whole, output = tmp_path / "whole", tmp_path / "run"
-    assert spawn(digits, whole, algorithm, 2).wait() == 0
-    assert spawn(digits, output, algorithm, 2, lines).wait() == -signal.SIGKILL
-    assert spawn(digits, output, algorithm, 2).wait() == 0
+    assert ended(fresh, digits, whole, algorithm, 2) == 0
+    assert ended(fresh, digits, output, algorithm, 2, lines) == -signal.SIGKILL
+    assert ended(fresh, digits, output, algorithm, 2) == 0
     assert trials(output) == trials(whole)
     assert Run(output).metrics["search"]["finals"] == Run(whole).metrics["search"]["finals"]
     assert Run(output).metrics["test"] == Run(whole).metrics["test"]

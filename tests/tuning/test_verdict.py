@@ -47,7 +47,7 @@ def test_no_difference_is_not_told_apart(classified):
     other[:2] = other[:2][:, ::-1]
     found = against("the runner-up", "val", samples, "macro_f1", good, other, 0)
     assert not found.sure
-    assert found.words().startswith("not told apart from the runner-up: macro_f1")
+    assert found.words().startswith("not told apart from the runner-up: macro F1")
 
 
 def test_lower_is_better_where_it_is():

@@ -198,7 +198,7 @@ def tune(
         ConfigError, DataError, BackboneError, WeightsError: before anything is written, with every problem found.
     """
     from transferkit.delivery.report.beside import draughtsman
-    from transferkit.delivery.report.publish import drawn_when_scored, publish
+    from transferkit.delivery.report.publish import drawn_when_known, publish
     from transferkit.runs.intake import take_in
     from transferkit.tuning.entry import request
     from transferkit.tuning.importance import importance
@@ -228,7 +228,7 @@ def tune(
                 command=found.command, reporter=reporter, offline=offline, cache=cache,
                 searched=None if drawing is None else drawing.searched,
                 weigh=importance if drawing is None else drawing.weigh,
-                scored=drawn_when_scored(layout, drawing),
+                told=drawn_when_known(layout, drawing),
             )  # fmt: skip
             job.run()
             publish(layout, reporter, job.shipped, drawing)
@@ -304,10 +304,10 @@ def _tell_changes(layout: Layout, data: Any, settings: Settings, reporter: Repor
 
 def _finetune(job: Job, track: Sequence[str]) -> None:
     from transferkit.delivery.report.beside import draughtsman
-    from transferkit.delivery.report.publish import drawn_when_scored, publish
+    from transferkit.delivery.report.publish import drawn_when_known, publish
 
     with trackers.tracked(track, job.reporter) as job.tracking, draughtsman(job.samples.root) as drawing:
-        job.scored = drawn_when_scored(job.layout, drawing)
+        job.told = drawn_when_known(job.layout, drawing)
         job.run()
         publish(job.layout, job.reporter, job.shipped, drawing)
         job.tracking.finish(job.layout)

@@ -14,10 +14,10 @@ import numpy as np
 from transferkit.backbones import build, published, weights
 from transferkit.backbones.catalog import ROWS, BackboneRow
 from transferkit.config.values import POLICY
-from transferkit.console import duration
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Samples
 from transferkit.data.threads import available_threads
+from transferkit.quantities import duration
 
 TINY, PHOTOGRAPHS = "mini", "efficientnet_lite0"
 TINY_SIDE = 48  # pixels; mini is made for 32 to 64

@@ -10,14 +10,19 @@ from transferkit.cli._help import GLUE, GroupedOption, setting_option, with_sett
 
 
 def with_reading(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to `command`; what was said of them arrives as `reading`."""
+    """Add the options to `command`; what was said of them arrives as `reading`, an order of classes as `order`."""
 
     @wraps(command)
     def called(*arguments: Any, **given: Any) -> Any:
-        from transferkit.data.readers.request import NAMES, Reading
+        from transferkit.config.values import parse_names
+        from transferkit.data.readers.request import NAMES, Reading, names_file
 
         said = {name: value for name in NAMES if (value := given.pop(name, None))}
-        return command(*arguments, reading=Reading.checked(said), **given)
+        names = parse_names(said.get("classes"))
+        order = None if names_file(names) else names  # one name alone is a file
+        if order:
+            del said["classes"]
+        return command(*arguments, reading=Reading.checked(said), order=order, **given)
 
     return with_settings(_options())(called)
 

@@ -12,6 +12,8 @@ from transferkit.cli._common import OFFLINE, CommandGroup, common, echo, emit, r
 from transferkit.cli._reading import with_reading
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transferkit.backbones.catalog import BackboneRow
     from transferkit.data.images.decode import Intensity
     from transferkit.data.readers.request import Reading
@@ -95,7 +97,7 @@ def show(name: str, quiet: bool, as_json: bool) -> None:
 @common(seed=True)
 def recommend(
     data: Path, names: tuple[str, ...], pictures: int, task: str | None, intensity: Intensity, png: Path | None,
-    offline: bool, quiet: bool, as_json: bool, seed: int, reading: Reading,
+    offline: bool, quiet: bool, as_json: bool, seed: int, order: Sequence[str] | None, reading: Reading,
 ) -> None:  # fmt: skip
     """Rank networks by how well the simplest classifier on them (linear probe) does
     on the pictures in DATA.
@@ -113,9 +115,10 @@ def recommend(
     if png is not None and png.suffix.lower() != ".png":
         raise ConfigError(f"--figure {png}: the figure is a PNG; name it so, e.g. networks.png")
     wanted: Any = task
+    samples = scan(data, wanted, order=order, reading=reading)
     found = room.recommend(
-        scan(data, wanted, reading=reading), names, pictures=pictures, seed=seed, offline=offline or not names,
-        intensity=intensity, reporter=reporter(quiet, as_json),
+        samples, names, pictures=pictures, seed=seed, offline=offline or not names, intensity=intensity,
+        reporter=reporter(quiet, as_json),
     )  # fmt: skip
     if png is not None:
         room.figure(found, png)

@@ -140,7 +140,7 @@ def validate(file: Path, quiet: bool, as_json: bool) -> None:
 
     What one of them takes is valid, and is said to be for that one.
     """
-    from transferkit.console import plural
+    from transferkit.quantities import plural
 
     content, of_best = from_file(file), from_file(file, chosen=False)
     wrong = {name: _refused(check, of_best if name == "best" else content) for name, check in _CHECKS.items()}

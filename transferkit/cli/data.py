@@ -201,7 +201,9 @@ def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Unpack
     with _progress(report, "writing") as progress:
         written = write(samples, output, progress)
     result = {"output": str(output), "pictures": len(samples), "form": written, "notes": list(samples.notes)}
-    _print(result if as_json else f"{shown(output)}: {len(samples)} pictures, {written}")
+    table = output / "labels.csv"
+    then = f"; give {shown(table)} as DATA" if table.is_file() else ""
+    _print(result if as_json else f"{shown(output)}: {len(samples)} pictures, {written}{then}")
 
 
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output x.png")

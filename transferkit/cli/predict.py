@@ -156,9 +156,9 @@ def _refuse(
 
 
 def _submission(pictures: list[Path], facts: ModelFacts, sample: Path | None, speaker: Reporter) -> Any:
-    from transferkit.console import plural
     from transferkit.data.samples import listed
     from transferkit.delivery.submission import plan
+    from transferkit.quantities import plural
 
     submission = plan(pictures, facts, sample)
     if submission.left_out:
@@ -231,7 +231,7 @@ def _named_lost(predictions: Iterator[Prediction], speaker: Reporter) -> Iterato
 
 def _close(speaker: Reporter, tally: dict[str, int], sorter: Any, output: Path | None) -> None:
     """One line on standard error about the whole, where there is more to say than the answers do."""
-    from transferkit.console import plural
+    from transferkit.quantities import plural
 
     said = []
     if tally["failed"]:

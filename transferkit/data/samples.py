@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -98,9 +98,9 @@ class Samples:
             return self.pixels[index]
         return (self.root or Path()) / self.paths[index]
 
-    def sources(self) -> list[Path | Pixels]:
-        """`source(i)` for every sample."""
-        return [self.source(i) for i in range(len(self))]
+    def sources(self) -> Sequence[Path | Pixels]:
+        """`source(i)` for every sample, made when it is asked for: a path takes half a kilobyte."""
+        return Sources(self)
 
     def pinned(self, index: int) -> Source:
         """`source(index)`, held to its hash where that is known: for results that are kept under hash or path."""
@@ -116,9 +116,14 @@ class Samples:
         """
         if self.sha256 is not None:
             return self
-        results = list(map_ordered(hash_or_reason, self.sources()))
-        raise_problems(DataError, _unreadable(self.paths, [reason for _, reason in results]))
-        return replace(self, sha256=tuple(value for value, _ in results))
+        hashes: list[str] = []
+        bad: list[tuple[str, str]] = []
+        for path, (value, reason) in zip(self.paths, map_ordered(hash_or_reason, self.sources()), strict=True):
+            hashes.append(value)
+            if reason:
+                bad.append((path, reason))
+        raise_problems(DataError, _unreadable(bad))
+        return replace(self, sha256=tuple(hashes))
 
     def counts(self) -> dict[str, int]:
         """Pictures of each class or label; of numbers the known values of each."""
@@ -128,6 +133,27 @@ class Samples:
     def label(self, index: int) -> str:
         """The target of one sample as text: `rose`, `a;b` or `1.5;2.0`."""
         return self.kind.label(self.targets[index], self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Sources(Sequence[Path | Pixels]):
+    """What the decoder reads for each of `samples`."""
+
+    samples: Samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Path | Pixels: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Path | Pixels]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | Pixels | list[Path | Pixels]:
+        if isinstance(index, slice):
+            return [self.samples.source(i) for i in range(*index.indices(len(self)))]
+        return self.samples.source(index)
 
 
 def listed(items: Sequence[object], limit: int = 10) -> str:
@@ -162,8 +188,8 @@ def hash_or_reason(source: Path | Pixels) -> tuple[str, str | None]:
         return "", f"cannot be read ({error.strerror or error})"
 
 
-def _unreadable(paths: Sequence[str], reasons: Sequence[str | None]) -> list[str]:
-    bad = [f"{shown(path)} {reason}" for path, reason in zip(paths, reasons, strict=True) if reason]
-    if len(bad) > 10:
-        return [*bad[:10], f"and {len(bad) - 10} more files that cannot be read"]
-    return bad
+def _unreadable(bad: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f"{shown(path)} {reason}" for path, reason in bad]
+    if len(lines) > 10:
+        return [*lines[:10], f"and {len(lines) - 10} more files that cannot be read"]
+    return lines

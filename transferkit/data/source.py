@@ -13,7 +13,7 @@ import numpy as np
 
 from transferkit import tasks
 from transferkit.data.containers import bucket, places
-from transferkit.data.containers.films import FILMS, film_of
+from transferkit.data.containers.films import FILMS, film_of, is_film
 from transferkit.data.readers.arrays import ARRAYS, scan_arrays
 from transferkit.data.readers.exclusions import Exclusion, Exclusions, Only, load_exclusions
 from transferkit.data.readers.folder import unwrapped
@@ -22,8 +22,9 @@ from transferkit.data.readers.registry import Reader, chosen
 from transferkit.data.readers.request import Excluded, Reading, Request, names_file
 from transferkit.data.readers.table import is_table as is_table
 from transferkit.data.readers.walk import is_picture
-from transferkit.data.samples import Samples, shown
+from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import ConfigError, DataError, nearest
+from transferkit.quantities import plural
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+]+):/", re.I)
 Data = str | os.PathLike[str] | tuple[Any, ...] | Samples
@@ -35,6 +36,7 @@ class ScanOptions(TypedDict):
     task: str | None
     exclude: Sequence[str]
     exclude_file: str | os.PathLike[str] | None
+    order: Sequence[str] | None
     reading: Reading | None
 
 
@@ -205,6 +207,9 @@ def _read(data: Data, request: Request) -> Samples:
     reader, why = found
     request.reading.unused(reader.uses, reader.name)
     samples = _read_by(reader, path, request)
+    if request.strict and not request.reading.films and (films := list(filter(is_film, samples.paths))):
+        what = f"{plural(len(films), 'film')} ({listed(films, 3)}), which no decoder of pictures reads"
+        raise DataError(f"{shown(path)} names {what}; --frames every:1s takes pictures from films")
     if request.reading.frames:
         samples = every_frame(samples, request.excluded, request.reading.frames)
         if request.reading.films and not isinstance(request.excluded, Only) and not any(map(film_of, samples.paths)):

@@ -133,6 +133,7 @@ def _words(how: ScanOptions) -> list[str]:
     return (
         found
         + [word for pattern in how["exclude"] for word in ("--exclude", pattern)]
+        + (["--classes", ",".join(order)] if (order := how.get("order")) else [])
         + (reading.words() if (reading := how.get("reading")) else [])
     )
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit import tasks
-from transferkit.console import duration, figure
+from transferkit import tasks, terms
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
 from transferkit.errors import RunError
@@ -20,6 +19,7 @@ from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
 from transferkit.evaluation.plot_style import save
 from transferkit.evaluation.versus import holm
+from transferkit.quantities import duration, figure
 from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.layout import Layout
 from transferkit.runs.run_record import RunRecord
@@ -288,7 +288,7 @@ def _verdicts(found: Comparison) -> list[str]:
         test = "McNemar" if pair.p_mcnemar is not None else "paired bootstrap"
         verdict = "a real difference" if clear else "no clear difference"
         lines.append(
-            f"{shown(pair.a)} against {shown(pair.b)}: {found.metric} {figure(pair.difference, '+')} "
+            f"{shown(pair.a)} against {shown(pair.b)}: {terms.score(found.metric)} {figure(pair.difference, '+')} "
             f"({figure(pair.low, '+')} to {figure(pair.high, '+')}), "
             f"{test} p = {pair.p_adjusted:.3g}: {verdict}"
         )

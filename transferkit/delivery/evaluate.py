@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from transferkit import compute
-from transferkit.console import Reporter, plural
+from transferkit.console import Reporter
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
@@ -20,6 +20,7 @@ from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import Drift, drift
 from transferkit.evaluation.scores import Scores
+from transferkit.quantities import plural
 from transferkit.runs import model_file, pictures, scoring, typical_features
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from transferkit.console import plural
 from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.containers.films import Film, is_film, name_of
@@ -24,6 +23,7 @@ from transferkit.data.readers.table import TABLES
 from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, TransferKitError, nearest
+from transferkit.quantities import plural
 from transferkit.runs.directory import is_run
 
 STANDARD_INPUT = "-"

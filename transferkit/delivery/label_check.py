@@ -45,7 +45,8 @@ def source_of(run: Path) -> tuple[str, ScanOptions]:
     if left_out and from_there.is_file():
         left_out = str(from_there)
     how: ScanOptions = {
-        "task": task, "exclude": settings.exclude, "exclude_file": left_out, "reading": pictures.reading_of(manifest),
+        "task": task, "exclude": settings.exclude, "exclude_file": left_out, "order": settings.classes,
+        "reading": pictures.reading_of(manifest),
     }  # fmt: skip
     return origin, how
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import Reporter, plural
+from transferkit.console import Reporter
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.containers.films import film_of
 from transferkit.data.samples import Samples, shown
@@ -23,6 +23,7 @@ from transferkit.delivery.inputs import find
 from transferkit.delivery.label_check import own_samples
 from transferkit.delivery.labels_file import TEST, LabelRow, LabelsFile, of_samples
 from transferkit.errors import ConfigError, DataError, raise_problems
+from transferkit.quantities import plural
 from transferkit.runs import pool as pools
 from transferkit.runs import preflight
 from transferkit.runs.layout import Layout
@@ -111,7 +112,8 @@ def label(
     already = sum(row.why == DRAWN_WHY for row in file.tested)
     if test and already:
         raise ConfigError(f"--test {test}: {plural(already, 'test picture')} were drawn already; drop it")
-    fresh, left_out = _fresh(file, pools.without_labels(find(pool, reporter.warn)), reporter)
+    places = ["of the run"] * (run is not None) + ["in the file"] * output.exists()
+    fresh, left_out = _fresh(file, pools.without_labels(find(pool, reporter.warn)), " or ".join(places), reporter)
     known = pools.without_labels([Path(row.path) for row in file.there() if not row.tested]).hashed()
     labelled, waiting, tested = len(file.labelled), len(file.waiting), len(file.tested)
     drawn, rest = _drawn(fresh.paths, {film_of(row.path) for row in file.rows.values()}, test, bool(tested), seed)
@@ -165,21 +167,21 @@ def _of_run(layout: Layout) -> list[LabelRow]:
     return list(of_samples(samples, [parts[path] == "test" for path in samples.paths]))
 
 
-def _fresh(file: LabelsFile, pool: Samples, reporter: Reporter) -> tuple[Samples, list[str]]:
-    """The pictures of the pool that are like none in the file, each kind once, and of no film of which a frame is kept
-    for testing; and what the others are, in words."""
+def _fresh(file: LabelsFile, pool: Samples, known_of: str, reporter: Reporter) -> tuple[Samples, list[str]]:
+    """The pictures of the pool that are like none that are known (`known_of`: of the run, in the file), each kind
+    once, and of no film of which a frame is kept for testing; and what the others are, in words."""
     known = pools.without_labels([Path(row.path) for row in file.there()])
     mine, films = set(file.rows), {film_of(row.path) for row in file.tested} - {""}
     pool = pool.select([i for i, path in enumerate(pool.paths) if path not in mine])
     kept = [i for i, path in enumerate(pool.paths) if film_of(path) not in films]
     tested, pool = len(pool) - len(kept), pool.select(kept)
     if not len(pool) and not tested:
-        raise DataError(f"every picture of the pool is in {shown(file.path)} already; give more pictures")
+        raise DataError(f"every picture of the pool is one {known_of} already; give more pictures")
     with reporter.progress("comparing pictures", len(known) + len(pool)) as advance:
         found = newcomers(known, pool, progress=lambda done, total: advance(1))
     out = {
         "of films kept for testing": tested,
-        "like one in the file": found.known,
+        f"like one {known_of}": found.known,
         "like another": found.repeated,
         "unreadable": len(found.faults),
     }

@@ -6,10 +6,10 @@ import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from transferkit.console import duration, figure
 from transferkit.data.samples import shown
 from transferkit.delivery.statements import network
 from transferkit.errors import RunError
+from transferkit.quantities import duration, figure
 from transferkit.runs.layout import Layout
 
 DEPTH = 3  # folders below the one that is named in which runs are looked for

@@ -10,13 +10,14 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.backbones import build as networks
-from transferkit.console import Reporter, plural
+from transferkit.console import Reporter
 from transferkit.data.images.decode import Intensity
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import fold_indices, split
 from transferkit.errors import BackboneError, ConfigError, DataError, raise_problems
 from transferkit.evaluation import charts, transferability
 from transferkit.evaluation.plot_style import save
+from transferkit.quantities import plural
 from transferkit.runs import preflight
 from transferkit.runs.network_scores import RankedBackbone, candidates, probe
 from transferkit.storage import ready_cache

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from transferkit import tasks, terms
-from transferkit.console import figure, ordinal, plural
 from transferkit.data.samples import listed
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import Scores
 from transferkit.evaluation.versus import LEVEL, Verdict, holm, verdicts
+from transferkit.quantities import figure, ordinal, plural
 from transferkit.text import shown
 
 WEAKEST = 3  # classes that are named
@@ -178,6 +178,8 @@ def looks(metrics: MetricsRecord) -> str | None:
     uses = metrics.test_uses
     if uses is None or not uses.run:
         return None if uses is None else uses.note
+    if uses.run < uses.runs:  # repeated after others
+        return f"{ordinal(uses.run)} of {uses.runs} runs scored on these pictures: {FLATTERS}"
     if uses.run == 1:
         return uses.note or "never used before"
     return f"{ordinal(uses.run)} run scored on these pictures: {FLATTERS}"

@@ -7,19 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from transferkit import tasks, terms
-from transferkit.console import duration, figure, plural
 from transferkit.delivery import statements
+from transferkit.delivery.next_commands import next_commands
 from transferkit.delivery.report.effective import led_to_it
-from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import CrossValidation, HeadCandidate, MetricsRecord
 from transferkit.evaluation.versus import verdicts
-from transferkit.runs.advice import HIDDEN, brief, own
+from transferkit.quantities import duration, figure, plural
+from transferkit.runs.advice import HIDDEN, own
 from transferkit.runs.layout import Layout
-from transferkit.runs.manifest import given, repeatable
 from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord
 from transferkit.text import shown, wrapped
 
-ADVICE = 3  # commands that are suggested at the most: fewer, but one, where the whole would leave a screen
 SCREEN = 22  # lines of a terminal of 24, without the command and the prompt after it
 LABEL = 10  # columns of the words in front
 
@@ -63,7 +61,7 @@ def summary(layout: Layout, verbose: bool = False, width: int | None = None) -> 
         parts += [_notes(metrics), _work(manifest, metrics), _files(layout, manifest)]
     before = [_written(line, width) for part in parts for line in part]
     after = [_written(line, width) for line in _ways_on(layout, verbose)]
-    steps = _steps(layout, manifest, metrics)
+    steps = next_commands(layout, manifest, metrics)
     while True:
         text = "\n".join([*before, *(_written(line, width) for line in _next(steps)), *after])
         if verbose or len(steps) <= 1 or len(text.splitlines()) <= SCREEN:
@@ -138,44 +136,6 @@ def _next(steps: Sequence[tuple[str, str]]) -> Lines:
         yield Line(label, f"{why}:")
         yield Line("", f"  {command}", command=True)
         label = ""
-
-
-def _steps(layout: Layout, manifest: RunRecord, metrics: MetricsRecord) -> list[tuple[str, str]]:
-    """What the diagnosis advises, then what is always worth a look: reasons and commands."""
-    run = str(layout.folder)
-    found = []
-    for remedy in metrics.diagnosis.remedies if metrics.diagnosis else ():
-        command = own(remedy.command)
-        found.append((remedy.why, own(_brief(command, manifest, run)) if command else HIDDEN))
-    seen = {command for _, command in found}
-    for why, words in _looks(run, manifest, metrics) if metrics.test.n else []:
-        command = shlex.join(["transferkit", *words])
-        if command not in seen:
-            found.append((why, own(command) or HIDDEN))
-    return found[:ADVICE]
-
-
-def _looks(run: str, manifest: RunRecord, metrics: MetricsRecord) -> Iterator[tuple[str, list[str]]]:
-    """What there is to look at: only commands that show something for this run."""
-    on_disk, erred = manifest.data.path is not None, statements.erred(metrics)
-    if erred:
-        what = "largest errors" if tasks.of(metrics.task).numbers else "worst mistakes"
-        yield f"look at its {what}", ["open", run, "mistakes"]
-    if on_disk and not tasks.of(metrics.task).numbers:
-        yield "see labels that are probably wrong", ["data", "check", "--run", run]
-    # Several networks have no one feature map.
-    how = [] if metrics.ensemble is None else ["--method", "occlusion"]
-    if on_disk and erred:
-        yield "see where it looked", ["explain", run, *how]
-    else:
-        yield "see where it looks", ["explain", run, "PICTURES", *how]
-
-
-def _brief(command: str, manifest: RunRecord, run: str) -> str:
-    try:
-        return brief(command, repeatable("DATA", given(manifest)), run)
-    except (RunError, KeyError, ValueError):  # of a version whose settings are others
-        return command
 
 
 def _ways_on(layout: Layout, verbose: bool) -> Lines:

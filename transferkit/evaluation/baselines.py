@@ -86,7 +86,7 @@ class Probe:
 
     def of(self, x: Array) -> Floats:
         """Predictions [n, C] of features [n, D]."""
-        return self.answers((x - self.mean) / self.deviation)
+        return self.answers(_scaled(x, self.mean, self.deviation))
 
     def scored(self, test: Split, task: str, classes: Sequence[str]) -> Baseline:
         """As a baseline, on `test`."""
@@ -154,22 +154,25 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
         Scores and predictions on `test`, and the k chosen.
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
-    parts = standardised(_splits(task, train, val, test))
+    parts = _splits(task, train, val, test)
+    spread = spread_of(parts[0].x)
     if len(parts[0].x) > STORED:
         some = drawn(len(parts[0].x), STORED)
         parts[0] = Split(parts[0].x[some], parts[0].y[some])
-    fitted, held_out, final = (Split(_unit(p.x), p.y) for p in parts)
-    sizes = sorted({min(k, len(fitted.x)) for k in NEIGHBOURS})
+    labels = parts[0].y
+    stored, held_out, final = (Split(_unit(_scaled(p.x, *spread)), p.y) for p in parts)
+    sizes = sorted({min(k, len(labels)) for k in NEIGHBOURS})
     kind = tasks.of(task)
-    prior = kind.constant(fitted.y, len(classes))
-    found = {id(p.x): _nearest(p.x, fitted.x, sizes[-1]) for p in (held_out, final)}
+    prior = kind.constant(labels, len(classes))
+    found = {id(p.x): _nearest(p.x, stored.x, sizes[-1]) for p in (held_out, final)}
+    del parts, stored  # of many pictures they are large, and so are the answers below
 
     def fit(k: float) -> Callable[[Array], Floats]:
         def answer(x: Array) -> Floats:
             near = found[id(x)][:, : int(k)]
             if kind.numbers:
-                return np.asarray(fitted.y.reshape(len(fitted.y), -1)[near].mean(axis=1), np.float64)
-            votes = _votes(fitted.y, near, len(classes))
+                return np.asarray(labels.reshape(len(labels), -1)[near].mean(axis=1), np.float64)
+            votes = _votes(labels, near, len(classes))
             votes += prior
             votes /= int(k) + 1
             return votes
@@ -225,10 +228,22 @@ def _nearest(queries: Array, stored: Array, k: int) -> npt.NDArray[np.int64]:
     return result
 
 
-def standardised(parts: list[Split]) -> list[Split]:
-    """Mean 0 and deviation 1 by the numbers of the first part, training."""
-    mean, deviation = spread_of(parts[0].x)
-    return [Split((p.x - mean) / deviation, p.y) for p in parts]
+def standardised(parts: list[Split], own: bool = False) -> list[Split]:
+    """Mean 0 and deviation 1 by the numbers of the first part, training.
+
+    Args:
+        parts: training, and others.
+        own: whether the first is nobody else's, so that its features may be replaced in place.
+    """
+    spread = spread_of(parts[0].x)
+    return [Split(_scaled(p.x, *spread, own=own and not i), p.y) for i, p in enumerate(parts)]
+
+
+def _scaled(x: Array, mean: Array, deviation: Array, own: bool = False) -> Array:
+    """In place as far as can be: of many pictures each table is large."""
+    found: Array = np.subtract(x, mean, out=x) if own else x - mean
+    found /= deviation
+    return found
 
 
 def spread_of(x: Array) -> tuple[Array, Array]:
@@ -239,7 +254,11 @@ def spread_of(x: Array) -> tuple[Array, Array]:
 
 
 def _unit(x: Array) -> Array:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+    """Rows of length 1, in place of `x`."""
+    for start in range(0, len(x), BLOCK):
+        rows = x[start : start + BLOCK]
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return x
 
 
 def _splits(task: str, *parts: Given) -> list[Split]:

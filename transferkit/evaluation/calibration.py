@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
+from transferkit.tasks.classify import parts
 from transferkit.tasks.task import Task
 
 Floats = npt.NDArray[np.float64]
@@ -82,14 +83,14 @@ def confidence_of(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats,
     Raises:
         DataError: there are none.
     """
-    p, t = np.asarray(probs, np.float64), np.asarray(targets)
+    p, t = np.asarray(probs), np.asarray(targets)
     if not p.size:
         raise DataError("no predictions; the split is empty")
     if p.shape == t.shape:
-        return p.ravel(), t.ravel().astype(np.float64)
+        return p.ravel().astype(np.float64), t.ravel().astype(np.float64)
     if p.ndim != 2 or t.shape != p.shape[:1]:
         raise DataError(f"probabilities {p.shape} and targets {t.shape} do not fit; expected [N, C] and [N]")
-    return p.max(axis=1), (p.argmax(axis=1) == t).astype(np.float64)
+    return p.max(axis=1).astype(np.float64), (p.argmax(axis=1) == t).astype(np.float64)
 
 
 def apply_temperature(logits: npt.ArrayLike, temperature: float, task: str) -> Floats:
@@ -134,7 +135,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = t
     Raises:
         DataError: shapes that do not fit each other.
     """
-    x, true = np.asarray(logits, np.float64), np.asarray(targets)
+    x, true = np.asarray(logits), np.asarray(targets)  # float32 stays so: `likelihood` computes in float64
     if x.ndim != 2 or true.shape != (x.shape[:1] if _calibrated(task).exclusive else x.shape):
         raise DataError(f"{task}: logits {x.shape} and targets {true.shape} do not fit each other")
     if not len(x) or not np.isfinite(x).all():
@@ -180,5 +181,9 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
         probs: [N, C].
         temperature: at which they were made.
     """
-    p = np.asarray(probs, np.float64)
-    return apply_temperature(np.log(np.maximum(p, np.finfo(np.float32).tiny)) * temperature, 1.0, tasks.SINGLE)
+    p = np.asarray(probs)
+    found = np.empty(p.shape)
+    for part in parts(p):
+        rows = np.maximum(np.asarray(p[part], np.float64), np.finfo(np.float32).tiny)
+        found[part] = apply_temperature(np.log(rows) * temperature, 1.0, tasks.SINGLE)
+    return found

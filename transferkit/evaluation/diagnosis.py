@@ -70,8 +70,8 @@ def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike) -> ConfidentE
         probs: calibrated, [N, C].
         targets: int [N].
     """
-    p, true = np.asarray(probs, np.float64), np.asarray(targets)
-    confidence, wrong = p.max(axis=1), p.argmax(axis=1) != true
+    p, true = np.asarray(probs), np.asarray(targets)
+    confidence, wrong = p.max(axis=1).astype(np.float64), p.argmax(axis=1) != true
     sure = confidence >= CONFIDENT
     return ConfidentErrors(int((sure & wrong).sum()), float((1 - confidence[sure]).sum()), int(sure.sum()))
 

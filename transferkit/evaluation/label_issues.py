@@ -39,6 +39,7 @@ WEAK = 0.5  # error over chance from which judges are too weak to tell wrong lab
 CERTAIN = 0.99  # one-sided confidence of the lower bound
 _ROWS = 512  # pictures whose similarities to all others are held at once, or fewer:
 _CELLS = 1 << 22  # similarities at once
+_HELD = 1 << 22  # pictures times classes up to which there are several tables of answers
 
 
 class Wrong(NamedTuple):
@@ -98,7 +99,7 @@ def find_label_issues(
     fold = _folds(wanted.argmax(1)[:, None] if kind.exclusive else wanted, groups, seed)
     scaled = _standardised(features)
     p = _ridge(scaled, wanted, fold, kind, seed)
-    p += _neighbours(scaled, wanted, fold)
+    _add_neighbours(p, scaled, wanted, fold)
     p /= 2
     return _explained(_single(p, wanted) if kind.exclusive else _multiple(p, wanted))
 
@@ -156,16 +157,20 @@ def _explained(found: LabelIssues) -> LabelIssues:
 
 
 def _single(p: Floats, wanted: Marks) -> LabelIssues:
-    own = wanted > 0
-    confidence = p[own]
+    label = wanted.argmax(1)
+    confidence = p[np.arange(len(p)), label]
     # The threshold of a class: the mean confidence in it of the pictures that carry it (equation 2 of the paper).
-    threshold = (p * wanted).sum(0) / np.maximum(wanted.sum(0), 1)
-    others = np.where(own, -1.0, p)
-    likely = ((others >= threshold) & (others > confidence[:, None])).any(1)
-    first, second = np.partition(p, (-2, -1), axis=1)[:, -2:].T[::-1] if p.shape[1] > 1 else (p[:, 0], 1 - p[:, 0])
-    sureness = np.log(first + 1e-9) - np.log(second + 1e-9)
-    wrong = wrong_share(p.argmax(1) != wanted.argmax(1), sureness, 1 - float(wanted.mean(0).max()))
-    return LabelIssues(confidence, others.argmax(1), likely, p, wrong)
+    threshold = np.bincount(label, confidence, p.shape[1]) / np.maximum(wanted.sum(0), 1)
+    likely, suggested, sureness = np.empty(len(p), bool), np.empty(len(p), np.int64), np.empty(len(p))
+    for start in range(0, len(p), _ROWS):  # of many classes each table of all pictures is large
+        rows = slice(start, start + _ROWS)
+        some, sure = p[rows], confidence[rows, None]
+        others = np.where(wanted[rows] > 0, -1.0, some)
+        likely[rows], suggested[rows] = ((others >= threshold) & (others > sure)).any(1), others.argmax(1)
+        two = np.partition(some, (-2, -1), axis=1)[:, -2:].T[::-1] if p.shape[1] > 1 else (some[:, 0], 1 - some[:, 0])
+        sureness[rows] = np.log(two[0] + 1e-9) - np.log(two[1] + 1e-9)
+    wrong = wrong_share(p.argmax(1) != label, sureness, 1 - float(wanted.mean(0).max()))
+    return LabelIssues(confidence, suggested, likely, p, wrong)
 
 
 def _multiple(p: Floats, wanted: Marks) -> LabelIssues:
@@ -206,8 +211,8 @@ def _ridge(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64
     mapped = _kernel_features(x, seed)
     centre = wanted.mean(0)
     gram, moment = mapped.T @ mapped, mapped.T @ (wanted - centre)
-    best, least = np.empty(0), np.inf
-    for penalty in PENALTIES:  # one at a time: with many classes the answers are what takes the memory
+
+    def answered(penalty: float) -> Floats:
         answers = np.empty(wanted.shape)
         for k in range(FOLDS):
             here = fold == k
@@ -215,12 +220,19 @@ def _ridge(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64
             # What the other folds know is all, less this fold.
             rest, goal = gram - part.T @ part, moment - part.T @ (wanted[here] - centre)
             answers[here] = part @ np.linalg.solve(rest + penalty * np.eye(len(rest)), goal) + centre
-        found = _probabilities(answers, task)
-        del answers
+        return _probabilities(answers, task)
+
+    several = wanted.size <= _HELD  # of many classes the answers are what takes the memory: one table at a time
+    best: Floats | None = None
+    chosen, least = PENALTIES[0], np.inf
+    for penalty in PENALTIES:
+        found = answered(penalty)
         surprise = _surprise(found, wanted, task)
-        if surprise < least or not best.size:
-            best, least = found, surprise
-    return best
+        if surprise < least or penalty == PENALTIES[0]:
+            chosen, least = penalty, surprise
+            best = found if several or penalty == PENALTIES[-1] else None
+        del found
+    return answered(chosen) if best is None else best
 
 
 def _kernel_features(x: npt.NDArray[np.float32], seed: int) -> Floats:
@@ -233,8 +245,14 @@ def _kernel_features(x: npt.NDArray[np.float32], seed: int) -> Floats:
 
 
 def _kernel(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Floats:
-    squares = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * (one @ other.T)
-    return np.asarray(np.exp(-WIDTH / one.shape[1] * np.maximum(squares, 0)), np.float64)
+    products = one @ other.T
+    products *= 2
+    squares = (one * one).sum(1)[:, None] + (other * other).sum(1)
+    squares -= products
+    del products
+    np.maximum(squares, 0, out=squares)
+    squares *= -WIDTH / one.shape[1]
+    return np.asarray(np.exp(squares, out=squares), np.float64)
 
 
 def _probabilities(z: Floats, task: Task) -> Floats:
@@ -260,10 +278,9 @@ def _surprise(p: Floats, wanted: Marks, task: Task) -> float:
     return total / p.size
 
 
-def _neighbours(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64]) -> Floats:
-    """Share of each class among the nearest pictures (cosine) of the other folds, near ones counting more."""
+def _add_neighbours(p: Floats, x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64]) -> None:
+    """To `p`, the share of each class among the nearest pictures (cosine) of other folds, near ones counting more."""
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    p = np.zeros(wanted.shape)
     step = min(_ROWS, max(1, _CELLS // len(x)))
     for start in range(0, len(x), step):
         rows = slice(start, start + step)
@@ -271,5 +288,4 @@ def _neighbours(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.
         similar[fold[rows][:, None] == fold] = -2  # not of its own fold
         near = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         weight = 1 / np.maximum(1 - np.take_along_axis(similar, near, axis=1), 1e-3)
-        p[rows] = (weight[..., None] * wanted[near].astype(np.float64)).sum(1) / weight.sum(1, keepdims=True)
-    return p
+        p[rows] += (weight[..., None] * wanted[near].astype(np.float64)).sum(1) / weight.sum(1, keepdims=True)

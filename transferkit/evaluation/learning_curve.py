@@ -82,7 +82,7 @@ def climbs(fit: CurveFit) -> bool:
 
 
 def _measure(train: Split, val: Split, task: str, classes: list[str], strength: float) -> float:
-    fitted, held_out = standardised([train, val])
+    fitted, held_out = standardised([train, val], own=True)
     answers = linear_fits.fitted(*fitted, task, len(classes), strength)(held_out.x)
     return _value(answers, held_out, task, classes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from transferkit.evaluation.counts import (
 from transferkit.evaluation.intervals import FAST
 from transferkit.evaluation.metric_registry import goal
 from transferkit.evaluation.scores import ScoreRow, Scores
-from transferkit.tasks.classify import squared_errors
+from transferkit.tasks.classify import parts, squared_errors
 from transferkit.tasks.task import TINY, Task
 
 PLAIN = ("loss", "brier", "mae")  # of classes: scores that are the mean of what each picture adds
@@ -62,7 +62,7 @@ def score(
     if thresholds is not None and not kind.has_thresholds:
         raise ConfigError(f"thresholds apply to multilabel, not to {task}; leave them out")
     names = [str(name) for name in classes]
-    true, guess = _checked(kind, np.asarray(targets), np.asarray(predictions, np.float64), len(names))
+    true, guess = _checked(kind, np.asarray(targets), _table(kind, predictions), len(names))
     offered = {name: _offered(name, task, true, guess, names) for name in extra}
     limits = np.broadcast_to(np.asarray(0.5 if thresholds is None else thresholds, np.float64), len(names))
     found = {
@@ -76,7 +76,7 @@ def score(
 
 def one(
     task: str, key: str, targets: npt.ArrayLike, predictions: npt.ArrayLike, classes: Sequence[str],
-    extra: Sequence[str] = (),
+    extra: Sequence[str] = (), answers: Callable[[Array], Array] | None = None,
 ) -> float | None:  # fmt: skip
     """The score `key` alone, as `score` has it: where it needs no areas under curves, none are computed, which take a
     sort of all pictures for each class.
@@ -84,19 +84,37 @@ def one(
     Args:
         task, targets, predictions, classes, extra: as for `score`.
         key: of the score.
+        answers: makes predictions of `predictions`, row by row: logits of many pictures and classes are large, and are
+            turned into probabilities some at a time where they can be.
 
     Raises:
         DataError: as of `score`.
     """
-    kind = tasks.of(task)
-    if kind.exclusive and (key in PLAIN or key in FAST):
-        true, guess = _checked(kind, np.asarray(targets), np.asarray(predictions, np.float64), len(classes))
+    kind, whole = tasks.of(task), np.asarray(predictions)
+    made = answers or (lambda rows: rows)
+    if kind.exclusive and (key in PLAIN or key in FAST) and whole.ndim == 2 and len(whole):
+        true = np.asarray(targets)
+        if true.shape != whole.shape[:1]:
+            _checked(kind, true, _table(kind, made(whole)), len(classes))  # says how they do not fit
+        each = [_one_of_some(kind, key, true[rows], made(whole[rows]), len(classes)) for rows in parts(whole)]
         if key in FAST:
-            return _plain(from_confusion(confusion(true, kind.decide(guess), len(classes))).scalars[key])
-        each = kind.per_picture(key, true, guess)
-        if each is not None:
-            return _plain(each.mean())
-    return score(task, targets, predictions, classes, extra=extra).value(key)
+            return _plain(from_confusion(confusion(true, np.concatenate(each), len(classes))).scalars[key])
+        if not any(part is None for part in each):
+            return _plain(np.concatenate(each).mean())
+    return score(task, targets, made(whole), classes, extra=extra).value(key)
+
+
+def _one_of_some(kind: Task, key: str, targets: Array, answers: Array, classes: int) -> Any:
+    """Of some pictures the class that is answered, for a score that follows from those, or what each adds to it."""
+    true, guess = _checked(kind, targets, _table(kind, answers), classes)
+    return kind.decide(guess) if key in FAST else kind.per_picture(key, true, guess)
+
+
+def _table(task: Task, predictions: npt.ArrayLike) -> Array:
+    """Predictions as float64; those of classes may stay float32, for of many pictures and classes they are large: they
+    are compared as they are, and single ones go into sums as float64."""
+    found = np.asarray(predictions)
+    return found if task.exclusive and found.dtype == np.float32 else np.asarray(found, np.float64)
 
 
 def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str]) -> float | None:
@@ -107,7 +125,7 @@ def _offered(metric: str, task: str, true: Array, guess: Floats, names: list[str
         raise ConfigError(f"metric '{metric}' is no plugin's; it is among the scores already")
     plugin, said = found
     try:
-        value = said.score(true.copy(), guess.copy(), names)
+        value = said.score(true.copy(), np.array(guess, np.float64), names)
         return None if value is None else _plain(value)
     except Exception as error:  # the plugin's code
         raise plugins.broken(plugin, f"cannot score {len(true)} pictures", error) from error
@@ -131,7 +149,7 @@ def _checked(task: Task, true: Array, guess: Floats, width: int) -> tuple[Array,
         highest = width - 1 if task.exclusive else 1
         if not np.isin(true, np.arange(highest + 1)).all():
             raise DataError(f"{task.name}: targets must be whole numbers in 0…{highest}")
-        if guess.min() < -1e-6 or guess.max() > 1 + 1e-6:
+        if float(guess.min()) < -1e-6 or float(guess.max()) > 1 + 1e-6:
             raise DataError("predictions must be probabilities in 0…1; apply softmax or sigmoid first")
         true = true.astype(np.int64)
     return true, guess
@@ -147,7 +165,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores
     table = from_confusion(matrix)
     support = matrix.sum(axis=1)
     aucs, aps = roc_auc(true, probs), average_precision(true, probs)
-    chosen = probs[np.arange(len(true)), true]
+    chosen = np.asarray(probs[np.arange(len(true)), true], np.float64)
     result = Scores({"n": len(true), **task.scores(true, probs), **{k: _plain(v) for k, v in table.scalars.items()}})
     for k in (3, 5):
         if count > k:

@@ -155,11 +155,13 @@ class EdgeRecord(Record):
 
 
 class TestUses(Record):
-    """Which run this is that was scored on these test pictures, 1 for the first; or why that is not known."""
+    """Which run this is that was scored on these test pictures, 1 for the first; or why that is not known. `runs` is
+    how many there are, where the first of several is repeated."""
 
     __test__ = False  # pytest: no test
 
     run: Count = 0
+    runs: Count = 0
     note: str | None = None
 
 

@@ -32,7 +32,9 @@ def near_duplicates(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
         return 0
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     deviation[deviation < 1e-6 * (1 + np.abs(mean))] = 1.0
-    x, other = (x - mean) / deviation, (other - mean) / deviation
+    x, other = x - mean, other - mean
+    for rows in (x, other):  # in place: of many pictures each of these is large
+        rows /= deviation
     some = np.linspace(0, len(x) - 1, min(len(x), SAMPLED)).round().astype(int)
     usual = float(np.median(_nearest(x[some], x, some)))
     return int((_nearest(other, x) < NEAR * usual).sum())
@@ -40,7 +42,9 @@ def near_duplicates(train: npt.ArrayLike, others: npt.ArrayLike) -> int:
 
 def _nearest(queries: Floats, stored: Floats, own: npt.NDArray[np.int64] | None = None) -> Floats:
     """Distance [M] of each query to the nearest stored row, other than its `own`."""
-    squares, found = (stored**2).sum(axis=1), np.empty(len(queries), np.float32)
+    squares, found = np.empty(len(stored), np.float32), np.empty(len(queries), np.float32)
+    for start in range(0, len(stored), BLOCK):
+        squares[start : start + BLOCK] = (stored[start : start + BLOCK] ** 2).sum(axis=1)
     rows = min(BLOCK, max(1, CELLS // len(stored)))
     for start in range(0, len(queries), rows):
         part = queries[start : start + rows]

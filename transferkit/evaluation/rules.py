@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import figure, plural
 from transferkit.data.samples import shown
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import CurveFit
@@ -28,6 +27,7 @@ from transferkit.evaluation.symptoms import (
     weakest,
 )
 from transferkit.evaluation.versus import LEVEL
+from transferkit.quantities import figure, plural
 
 NEAR_DUPLICATE_SHARE = 0.05  # of a split: shots in series leave a percent or two
 DOUBTFUL = 0.02  # of labels that are wrong at the least: fewer need no alarm
@@ -173,6 +173,8 @@ def learned_nothing(case: Case) -> Symptom | None:
         return None
     if case.context.unlike is not None and _far_above_test(case):  # it has learnt something, of other pictures
         return None
+    if overfitting(case) is not None:  # it has learnt its training pictures, and nothing that goes beyond them
+        return None
     better = edge.gain > 0 and edge.p < LEVEL
     if better or edge.high > LITTLE * (1 - floor):
         return None
@@ -215,8 +217,8 @@ def overfitting(case: Case) -> Symptom | None:
     if case.gap <= max(0.05, 2.5 * case.noise):
         return None
     rose = turned_up(case)
-    if rose is None and case.gap <= 0.15:
-        return None
+    if rose is None and (case.gap <= 0.15 or (cut_short(case) and still_improving(case))):
+        return None  # what more epochs still improve on new pictures has not learnt too much
     noise = f"beyond noise (±{2 * case.noise:.3f})"
     evidence = [f"training {case.named} {case.train:.3f} against validation {case.val:.3f}, {noise}"]
     return Symptom(evidence + ([rose] if rose else []), less_freedom(case))
@@ -279,6 +281,8 @@ def imbalance(case: Case) -> Symptom | None:
 
 def underfitting(case: Case) -> Symptom | None:
     """Training is as poor as validation and far from perfect, or was cut short while still improving."""
+    if overfitting(case) is not None:  # too much is not too little: a probe that wins does so as it is simpler
+        return None
     if cut_short(case) and still_improving(case):
         epochs = min(10000, int(case.number("epochs", len(case.rows))) * 3)
         return Symptom(

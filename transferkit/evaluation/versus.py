@@ -80,7 +80,9 @@ def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, clas
 
 def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Floats | None:
     """What each picture [N] adds to a score that is their mean (up to a constant); None for other scores."""
-    return tasks.of(task).per_picture(key, targets, np.asarray(answers.outputs, np.float64))
+    kind, outputs = tasks.of(task), np.asarray(answers.outputs)
+    # Those of classes are large, and single ones are made float64 of them.
+    return kind.per_picture(key, targets, outputs if kind.exclusive else np.asarray(outputs, np.float64))
 
 
 def _by_pictures(difference: Floats, *, exact: bool) -> Edge:

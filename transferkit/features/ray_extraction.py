@@ -14,10 +14,11 @@ from typing import Any
 
 from transferkit.compute.engines import EngineError
 from transferkit.compute.ray_cluster import Cluster, fitting, handed, short
-from transferkit.console import Advance, Reporter, duration
+from transferkit.console import Advance, Reporter
 from transferkit.errors import ConfigError, TrainingError, TransferKitError
 from transferkit.features.shard_worker import Extraction, ShardWorker
 from transferkit.features.shards import LEAST, Done, Extracted, Pictures, ShardQueue, Span
+from transferkit.quantities import duration
 
 LOOK = 5.0  # seconds without an answer after which the cluster is looked at
 AHEAD = 2  # shards that an actor has

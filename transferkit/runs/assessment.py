@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit.console import plural
+from transferkit.data.images.memory import trim
 from transferkit.evaluation import baselines, diagnosis, drift
 from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import BaselineScores
 from transferkit.files import write_json
+from transferkit.quantities import plural
 from transferkit.runs import analysis, typical_features, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
@@ -32,6 +33,9 @@ from transferkit.training import recipe
 if TYPE_CHECKING:
     import keras
 
+# Is told what is known of a run once training is judged, and again once the test pictures are scored (True).
+Told = Callable[[RunRecord, MetricsRecord, bool], None]
+
 
 @dataclass(kw_only=True)
 class Assessment:
@@ -43,7 +47,7 @@ class Assessment:
     trained: recipe.Trained
     choice: HeadSelection | None
     manifest: Manifest
-    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
+    told: Told | None = None  # is told when what figures show is known
     shipped: keras.Model | None = field(init=False, default=None)  # loaded from its file; without a test split, none
 
     def run(self) -> MetricsRecord:
@@ -59,6 +63,7 @@ class Assessment:
         del val_outputs, train_outputs  # of many classes they are large, and nothing below asks for them
         self.choice, self.trained = None, self.trained.without_answers()
         packaging.trained = self.trained
+        trim()
         started = time.monotonic()
         features = self._features()
         with reporter.step("judging what more pictures would bring"):
@@ -68,23 +73,29 @@ class Assessment:
             )
             if not self.trained.joined:
                 self._save_typical()
+        self._tell(metrics, scored=False)
         one_pass = self._one_pass(features["train"])
         outputs, vectors = packaging.test(metrics, one_pass is not None)
         self.shipped = packaging.shipped
-        if self.scored is not None:
-            self.scored(self.manifest.record, metrics)
+        self._tell(metrics, scored=True)
         if len(context.test):
             features["test"] = self._tested(vectors, one_pass)
             self._count_use(metrics)
             self._compare(metrics, features, probe, outputs)
         del outputs, vectors
+        trim()
         record = self.manifest.record
         if packaging.halved is not None:
             record.notes = [*record.notes, f"model.keras: {packaging.halved}; none has changed by it"]
         record.timings = record.timings | {"test": round(time.monotonic() - started, 2)}
         self._diagnose(metrics, features, confident)
         write_json(context.layout.metrics, metrics.as_json())
+        trim()
         return metrics
+
+    def _tell(self, metrics: MetricsRecord, scored: bool) -> None:
+        if self.told is not None:
+            self.told(self.manifest.record, metrics, scored)
 
     def _features(self) -> dict[str, Split]:
         """Vectors of the last layer of the network as it came, of training and validation."""
@@ -121,7 +132,8 @@ class Assessment:
         """Vectors of the test pictures: those out of the shipped model's own pass, or another pass."""
         context = self.context
         if vectors is not None and where is not None:
-            return Split(vectors[:, where], context.samples.targets[context.test])
+            # A copy, so that the answers beside them are not held as well.
+            return Split(np.ascontiguousarray(vectors[:, where]), context.samples.targets[context.test])
         return analysis.features(self.work, self.trained, context.samples, [context.test])[0]
 
     def _save_typical(self) -> None:

@@ -18,7 +18,7 @@ from transferkit import compute
 from transferkit.backbones.build import LoadedBackbone, build
 from transferkit.compute.engines import EngineError
 from transferkit.config import Settings
-from transferkit.console import Reporter, duration, plural
+from transferkit.console import Reporter
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings, PictureError
 from transferkit.data.samples import Samples, hash_or_reason, shown
@@ -34,6 +34,7 @@ from transferkit.features.shard_worker import Extraction
 from transferkit.features.shards import Extracted, Pictures
 from transferkit.features.store import listed_rows, root
 from transferkit.features.stored_sets import make_room, room_for
+from transferkit.quantities import duration, plural
 from transferkit.runs.run_record import Skipped
 from transferkit.training import planning
 

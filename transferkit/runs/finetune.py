@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,11 +21,10 @@ from transferkit.data.images.decode import DecodeSettings
 from transferkit.data.samples import shown
 from transferkit.data.splitting.split import Splits, fold_indices, load_splits, save_splits, split
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
-from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.row_sources import Views
 from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
-from transferkit.runs.assessment import Assessment
+from transferkit.runs.assessment import Assessment, Told
 from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.cross_validation import judge_of
@@ -34,7 +33,7 @@ from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest, command_line
 from transferkit.runs.results import judge, write_history
-from transferkit.runs.run_record import RunOptions, RunRecord
+from transferkit.runs.run_record import RunOptions
 from transferkit.runs.trackers import Tracking
 from transferkit.selection.candidate_scores import Judge as CandidateJudge
 from transferkit.selection.choice import HeadChoice
@@ -75,7 +74,7 @@ class Job:
     engine: ExtractionEngine | None = None  # extracts the features; None: this process
     network: LoadedBackbone | None = None  # what `build` would give for `settings`, where it is there already
     heads: HeadPool | None = None  # through which heads like this one were trained before
-    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
+    told: Told | None = None  # is told when what figures show is known
     bounded: bool = True  # whether no classifier is chosen where the answers of all would take too much memory
 
     def __post_init__(self) -> None:
@@ -266,7 +265,7 @@ class Job:
         record.notes = [*context.backbone.notes, *trained.notes, *asked]
         manifest.write()
         assessment = Assessment(
-            context=context, work=work, trained=trained, choice=choice, manifest=manifest, scored=self.scored
+            context=context, work=work, trained=trained, choice=choice, manifest=manifest, told=self.told
         )
         del trained, choice  # see there
         assessment.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from transferkit.csv_files import csv_rows
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.files import parse_json, sha256_bytes, sha256_file
+from transferkit.files import parse_json, sha256_file
 from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
@@ -233,11 +235,16 @@ class Layout:
             raise self._changed(self.model)
 
     def _table(self, path: Path, read: Callable[[Iterable[tables.CsvRow]], T]) -> T:
-        content = self._sealed(path)
+        self._check_there(path)
         try:
-            return read(csv_rows(content))
+            with open(path, "rb") as file:  # never held as a whole: of many pictures and classes it is large
+                self._check_hash(path, file)
+                file.seek(0)
+                return read(csv_rows(file))
         except ValueError as error:
             raise self._damaged(path, str(error)) from error
+        except OSError as error:
+            raise self._unreadable(path, error) from error
 
     def _json(self, path: Path, content: bytes) -> dict[str, object]:
         try:
@@ -251,12 +258,15 @@ class Layout:
     def _sealed(self, path: Path) -> bytes:
         """The content of a file, found to be what the run wrote where run.json has its hash."""
         content = self._bytes(path)
-        wanted = self.read_manifest().files.get(path.name) if os.path.lexists(self.manifest) else None
-        if wanted is not None and sha256_bytes(content) != wanted:
-            raise self._changed(path)
+        self._check_hash(path, io.BytesIO(content))
         return content
 
-    def _bytes(self, path: Path) -> bytes:
+    def _check_hash(self, path: Path, file: io.BufferedIOBase) -> None:
+        wanted = self.read_manifest().files.get(path.name) if os.path.lexists(self.manifest) else None
+        if wanted is not None and hashlib.file_digest(file, "sha256").hexdigest() != wanted:
+            raise self._changed(path)
+
+    def _check_there(self, path: Path) -> None:
         reason = unreadable_reason(path)
         if reason == "does not exist":
             known = path != self.manifest and os.path.lexists(self.manifest)
@@ -264,10 +274,16 @@ class Layout:
             raise RunError(f"{shown(path)} does not exist; the run is {status}")
         if reason is not None and "0 bytes" not in reason:
             raise RunError(f"{shown(path)} {reason}; put the run's own file back, or make the run again")
+
+    def _bytes(self, path: Path) -> bytes:
+        self._check_there(path)
         try:
             return path.read_bytes()
         except OSError as error:
-            raise RunError(f"{shown(path)} cannot be read ({error.strerror or error})") from error
+            raise self._unreadable(path, error) from error
+
+    def _unreadable(self, path: Path, error: OSError) -> RunError:
+        return RunError(f"{shown(path)} cannot be read ({error.strerror or error})")
 
     def _record(self, kind: type[R], path: Path, content: dict[str, object]) -> R:
         version = content.get("schema_version", 0)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.backbones import build as networks
 from transferkit.backbones import bundled, published, userfile, weights
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
 from transferkit.console import Reporter
-from transferkit.console import figure as written
 from transferkit.data.augmentation.augment import augmentation
 from transferkit.data.images.decode import DecodeSettings, Intensity
 from transferkit.data.samples import Samples, shown
@@ -25,6 +25,7 @@ from transferkit.features.precision import applied
 from transferkit.features.row_kinds import Rows
 from transferkit.features.row_sources import FORWARD_BATCH, Views
 from transferkit.heads import has_class_token
+from transferkit.quantities import figure as written
 
 TIMED = 2  # passes of FORWARD_BATCH pictures, after one that compiles
 
@@ -82,7 +83,9 @@ def probe(
         weights_bytes=_bytes(backbone, name), images_per_second=_speed(frozen, rows),
         precision=frozen.precision.name,
     )  # fmt: skip
-    reporter.say(f"{shown(name)}: {judged.metric} {written(judged.score)} in {time.monotonic() - started:.0f} s")
+    reporter.say(
+        f"{shown(name)}: {terms.score(judged.metric)} {written(judged.score)} in {time.monotonic() - started:.0f} s"
+    )
     return found
 
 

@@ -17,6 +17,7 @@ from transferkit.runs.context import RunContext
 from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
+from transferkit.tasks.classify import parts
 from transferkit.training.recipe import Trained
 
 if TYPE_CHECKING:
@@ -104,12 +105,22 @@ class Packaging:
     def _calibrated(self, found: MetricsRecord) -> None:
         """What validation says of probabilities: their error before calibration, and thresholds to abstain below."""
         problem, targets = self.context.problem, self.context.samples.targets
-        uncalibrated = answer(found.task, self.trained.val_outputs, 1.0, problem.units)
         assert found.val is not None
-        found.val["ece_uncalibrated"] = calibration.ece(uncalibrated, targets[problem.val])
+        plain = self._sureness(self.trained.val_outputs, targets[problem.val], 1.0)
+        found.val["ece_uncalibrated"] = calibration.ece(*plain)
         rows, outputs = self.trained.calibration or (problem.val, self.trained.val_outputs)
-        answers = answer(found.task, outputs, self.facts.temperature, problem.units)
-        found.abstention = abstention.levels(answers, targets[rows])
+        found.abstention = abstention.levels(*self._sureness(outputs, targets[rows], self.facts.temperature))
+
+    def _sureness(self, outputs: np.ndarray, targets: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+        """`calibration.confidence_of` answers at `temperature`, which of many classes are large: some at a time."""
+        found = [
+            calibration.confidence_of(
+                answer(self.context.task, outputs[rows], temperature, self.context.problem.units), targets[rows]
+            )
+            for rows in parts(outputs)
+        ]
+        confidence, right = (np.concatenate(column) for column in zip(*found, strict=True))
+        return confidence, right
 
     def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.

@@ -17,13 +17,13 @@ from transferkit import tasks
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import calls_of, operations_of
 from transferkit.backbones.freeze import is_counted
-from transferkit.console import duration, plural
 from transferkit.data.containers import places
 from transferkit.data.images.opening import PictureError, read_header
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.features.cost import LARGE
 from transferkit.features.store import root
 from transferkit.features.stored_sets import room_for
+from transferkit.quantities import duration, plural
 from transferkit.training.adapting import Adapt, words
 from transferkit.training.outlook import Outlook
 

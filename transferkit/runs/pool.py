@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from transferkit.console import Reporter, plural
+from transferkit.console import Reporter
 from transferkit.data.audit.newcomers import newcomers
 from transferkit.data.containers.films import film_of
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import ConfigError, DataError, RunError
+from transferkit.quantities import plural
 from transferkit.runs.run_record import PoolRecord, RunRecord
 
 MOST = 3000  # pictures of a pool that are learnt from: more make the choice slow, and add little

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import figure, plural
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation.metrics_record import UnlabeledRecord
 from transferkit.features.row_blocks import held
+from transferkit.quantities import figure, plural
 from transferkit.runs.tapped_rows import TappedRows, clean_rows, most_in_memory, size_of
 from transferkit.selection.candidate_scores import CandidateScore, Judge
 from transferkit.selection.choice import HeadChoice

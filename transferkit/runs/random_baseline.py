@@ -9,12 +9,13 @@ import numpy as np
 from transferkit import compute
 from transferkit.backbones.build import LoadedBackbone, build
 from transferkit.compute import keras_private
-from transferkit.console import Reporter, duration
+from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.baselines import Baseline
 from transferkit.features.row_sources import Views
 from transferkit.files import sha256_bytes
+from transferkit.quantities import duration
 from transferkit.runs import scoring
 from transferkit.runs.context import RunContext
 from transferkit.runs.results import answer

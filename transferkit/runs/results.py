@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,11 @@ def judge(samples: Samples, name: str, units: tuple[np.ndarray, np.ndarray] | No
     worst = -np.inf if goal.direction == "max" else np.inf
 
     def value(outputs: np.ndarray) -> float | None:
+        if units is None:
+            made = partial(answer, task, temperature=1.0, units=None)
+            return metrics.one(task, goal.key, samples.targets, outputs, classes, goal.extra, made)
         # Of numbers, as exactly as they are known: rounding to float32 can hide which epoch was better.
-        answers = answer(task, outputs, 1.0, units) if units is None else outputs * units[1] + units[0]
+        answers = outputs * units[1] + units[0]
         return metrics.one(task, goal.key, samples.targets, answers, classes, goal.extra)
 
     def score(outputs: np.ndarray) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +26,7 @@ UNRESAMPLED = ("ece", "threshold", "n")
 
 def stream(
     model: keras.Model,
-    sources: Sequence[Source],
+    sources: Iterable[Source],
     settings: DecodeSettings,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Outputs of pictures one after the other; memory holds a window of them only.
@@ -79,12 +79,14 @@ def predictions(
     Raises:
         PictureError: a picture that cannot be read, or that has changed since it was hashed.
     """
-    rows = []
+    found: np.ndarray | None = None  # filled in place: all rows beside all of them would be twice as much
     with reporter.progress(title, len(samples)) as advance:
-        for _, row in stream(model, [samples.pinned(i) for i in range(len(samples))], settings):
-            rows.append(row)
+        for number, row in stream(model, map(samples.pinned, range(len(samples))), settings):
+            if found is None:
+                found = np.empty((len(samples), *row.shape), row.dtype)
+            found[number] = row
             advance(1)
-    return np.stack(rows) if rows else np.zeros((0, len(samples.classes)), np.float32)
+    return np.zeros((0, len(samples.classes)), np.float32) if found is None else found
 
 
 def scores(

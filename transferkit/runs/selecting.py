@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import duration, figure, plural
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits, rounds_of_folds
 from transferkit.errors import DataError, TrainingError
@@ -30,6 +29,7 @@ from transferkit.evaluation.metrics_record import (
 from transferkit.evaluation.portfolio_record import EnsembleRecord
 from transferkit.features.precision import Precision
 from transferkit.features.row_sources import Stored
+from transferkit.quantities import duration, figure, plural
 from transferkit.runs import agreement, fitting, pool_choice
 from transferkit.runs.cross_validation import FOLDS, judge_of, require_room, rounds_of
 from transferkit.runs.limits import Account, CostLimits
@@ -242,7 +242,7 @@ class Selector:
     def _said(self, found: HeadChoice, table: list[HeadCandidate], beaten: bool) -> str:
         chosen = next(row for row in table if row.chosen)
         interval = "" if found.interval is None else f" ({figure(found.interval[0])} to {figure(found.interval[1])})"
-        name = self.work.problem.goal.name
+        name = terms.score(self.work.problem.goal.name)
         expected = "" if beaten else f": expected {name} {figure(found.score)}{interval}"
         what = terms.candidate(chosen.classifier, chosen.features)
         rounds = "" if found.rounds == 1 else f"{found.rounds} × "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,7 +21,7 @@ CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by
 Rows = Iterable[CsvRow]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A row of splits.csv; `fold` is -1 where there is none. `cell` is the label as it stands there (see `cells`)."""
 
@@ -78,7 +79,8 @@ def _picture(number: int, row: CsvRow) -> Picture:
         raise ValueError(f"line {number}: {shown(part[:40])!r} is no split")
     if len(sha256) != 64 or not path:
         raise ValueError(f"line {number} has no path or no hash")
-    return Picture(path, label, part, _whole(number, fold), sha256, label)
+    label = sys.intern(label)  # of many pictures, few are different
+    return Picture(path, label, sys.intern(part), _whole(number, fold), sha256, label)
 
 
 def named(found: Sequence[Picture], task: str) -> list[Picture]:
@@ -88,7 +90,11 @@ def named(found: Sequence[Picture], task: str) -> list[Picture]:
         found: rows of splits.csv.
         task: of the run.
     """
-    return [replace(picture, label=_plain(picture.cell, task)) for picture in found]
+    plain = {cell: _plain(cell, task) for cell in {picture.cell for picture in found}}
+    return [
+        picture if picture.label == plain[picture.cell] else replace(picture, label=plain[picture.cell])
+        for picture in found
+    ]
 
 
 def _plain(cell: str, task: str) -> str:

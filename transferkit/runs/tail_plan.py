@@ -14,13 +14,13 @@ import numpy as np
 from transferkit import terms
 from transferkit.backbones import freeze
 from transferkit.config import Settings
-from transferkit.console import duration, figure
 from transferkit.data.splitting.split import Splits
 from transferkit.evaluation import baselines
 from transferkit.evaluation.baselines import Split
 from transferkit.evaluation.learning_curve import climbs
 from transferkit.evaluation.metrics_record import LearningCurve
 from transferkit.features.row_blocks import at, held, narrow
+from transferkit.quantities import duration, figure
 from transferkit.runs import analysis
 from transferkit.runs.finetune import Job
 from transferkit.runs.tapped_rows import few_enough, tapped_rows

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from transferkit import compute, terms
-from transferkit.console import figure
 from transferkit.evaluation.metrics_record import HeadCandidate, UnfrozenRecord
+from transferkit.quantities import figure
 from transferkit.runs import agreement
 from transferkit.runs.selecting import HeadSelection
 from transferkit.selection.candidate_scores import OutOfFold

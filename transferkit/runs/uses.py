@@ -48,7 +48,8 @@ def count(layout: Layout, record: RunRecord, split: str) -> TestUses:
         split: digest of the test split.
 
     Returns:
-        `note` says what is missing where the state folder cannot be read or written; that never fails a run.
+        `runs` says how many there are where the first of several is repeated; `note` what is missing where the state
+        folder cannot be read or written, which never fails a run.
     """
     own, beside = identity(record), _beside(layout, split)
     note, folder = None, "the user's state folder"
@@ -68,6 +69,8 @@ def count(layout: Layout, record: RunRecord, split: str) -> TestUses:
             f"{folder} cannot be used ({type(error).__name__})"
         )
     run = runs.index(own) + 1
+    if run == 1 < len(runs):  # the first one repeated: others have been scored since
+        return TestUses(run=run, runs=len(runs))
     return TestUses(run=run, note=note) if note else TestUses(run=run)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
 
-BLOCK = 1 << 22  # numbers that are worked on at once, where there are as many answers as pictures times classes
+AT_ONCE = 1 << 20  # answers (pictures times classes) that are worked on at once
+
+
+def parts(answers: Array) -> Iterator[slice]:
+    """The rows of a table of answers [N, C], some at a time: of many pictures and classes each copy of all is large."""
+    step = max(1, AT_ONCE // max(1, answers.shape[1]))
+    yield from (slice(start, start + step) for start in range(0, len(answers), step))
 
 
 def squared_errors(targets: Array, answers: Floats) -> Floats:
@@ -21,11 +27,10 @@ def squared_errors(targets: Array, answers: Floats) -> Floats:
         answers: probabilities [N, C].
     """
     found = np.empty(len(targets))
-    step = max(1, BLOCK // answers.shape[1])
-    for start in range(0, len(targets), step):
-        rows = np.array(answers[start : start + step], np.float64)
-        rows[np.arange(len(rows)), targets[start : start + step]] -= 1
-        found[start : start + step] = (rows**2).sum(axis=1)
+    for part in parts(answers):
+        rows = np.array(answers[part], np.float64)
+        rows[np.arange(len(rows)), targets[part]] -= 1
+        found[part] = (rows**2).sum(axis=1)
     return found
 
 
@@ -58,11 +63,11 @@ class Classes(Task):
         """See `Task`."""
         if key == "accuracy":
             return np.asarray(self.decide(answers) == targets, np.float64)
-        chosen = answers[np.arange(len(answers)), targets]
+        chosen = np.asarray(answers[np.arange(len(answers)), targets])
         if key in ("top3_accuracy", "top5_accuracy"):
             return np.asarray((answers >= chosen[:, None]).sum(1) <= int(key[3]), np.float64)
         if key == "loss":
-            return np.asarray(-np.log(np.clip(chosen, TINY, 1.0)))
+            return np.asarray(-np.log(np.clip(chosen.astype(np.float64), TINY, 1.0)))
         if key == "brier":
             return squared_errors(targets, answers)
         return None
@@ -121,7 +126,9 @@ class Classify(Classes):
 
     def smoothed(self, encoded: npt.NDArray[np.float32], amount: float) -> npt.NDArray[np.float32]:
         """`amount` of the mass spread evenly (Szegedy et al. 2016), of targets that may be soft already."""
-        return np.asarray(encoded * (1 - amount) + amount / encoded.shape[1], np.float32)
+        found = encoded * (1 - amount)
+        found += amount / encoded.shape[1]
+        return np.asarray(found, np.float32)
 
     def hits(self, logits: Array, encoded: Array) -> Array | None:
         """See `Task`."""
@@ -160,12 +167,12 @@ class Classify(Classes):
 
     def likelihood(self, logits: Array, targets: Array, temperature: float) -> float:
         """Cross-entropy, never clipped."""
-        found, step = np.empty(len(targets)), max(1, BLOCK // logits.shape[1])
-        for start in range(0, len(targets), step):
-            scaled = np.divide(logits[start : start + step], temperature, dtype=np.float64)
+        found = np.empty(len(targets))
+        for part in parts(logits):
+            scaled = np.divide(logits[part], temperature, dtype=np.float64)
             scaled -= scaled.max(axis=1, keepdims=True)
-            chosen = scaled[np.arange(len(scaled)), targets[start : start + step]]
-            found[start : start + step] = np.log(np.exp(scaled, out=scaled).sum(axis=1)) - chosen
+            chosen = scaled[np.arange(len(scaled)), targets[part]]
+            found[part] = np.log(np.exp(scaled, out=scaled).sum(axis=1)) - chosen
         return float(found.mean())
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from transferkit import compute, terms
 from transferkit.compute.keras_private import averages
-from transferkit.console import Advance, Reporter, duration, figure
+from transferkit.console import Advance, Reporter
+from transferkit.quantities import duration, figure
 from transferkit.training import optimizers, schedules
 from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.fit import Callback, CallbackState, Loop

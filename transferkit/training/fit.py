@@ -26,6 +26,8 @@ from transferkit.training import schedules
 from transferkit.training.batches import GPU_CHUNK_BYTES, Batches, Chunk
 from transferkit.training.losses import LOSSES, mean_loss
 
+# Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them
+_Batches = tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]
 # What a checkpoint keeps of a callback: plain data, and NumPy arrays.
 StateValue = str | float | bool | np.ndarray | Sequence["StateValue"] | dict[str, "StateValue"] | None
 CallbackState = dict[str, StateValue]
@@ -245,6 +247,7 @@ class Loop:
                 taken = steps(inputs, targets, weights, rates, rows, planned)
                 untold.append((taken, targets, weights))
                 first += len(targets)
+                del inputs, targets, weights, rows, taken  # of many classes they are large, and the next ones as well
                 while len(untold) > behind:
                     self._tell(so_far, *untold.pop(0))
         for last in untold:
@@ -269,16 +272,22 @@ class Loop:
             so_far.hits += float((right * (weights > 0)).sum())
             so_far.seen += float((weights > 0).sum())
 
-    def _chunks(self) -> Generator[tuple[list[Any], np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them."""
+    def _chunks(self) -> Generator[_Batches]:
+        """Those of the epoch, in its order."""
         if self.resident is not None:
             for numbers, targets, weights in self.batches.picked(self.epoch, self.resident):
-                tensors, rows = self.resident.taken(numbers)
-                yield tensors, targets, weights, rows
+                yield self._held(numbers, targets, weights)
+                del numbers, targets, weights  # as in `_train`
             return
         with closing(ahead(map(_on_its_way, self.batches.epoch(self.epoch)))) as chunks:
             for inputs, targets, weights in chunks:
                 yield inputs, targets, weights, None
+
+    def _held(self, numbers: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> _Batches:
+        """Some batches with the rows that they take of those in memory."""
+        assert self.resident is not None
+        tensors, rows = self.resident.taken(numbers)
+        return tensors, targets, weights, rows
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):

@@ -24,7 +24,7 @@ from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision, choose_training
 from transferkit.features.row_kinds import Rows
-from transferkit.features.row_sources import Source, Views
+from transferkit.features.row_sources import Source, Stored, Views
 from transferkit.training import lr_finder, models, planning
 from transferkit.training.compiled_heads import HeadPool
 from transferkit.training.fit import Callback
@@ -124,6 +124,8 @@ class Recipe:
         phase = self.head_phase("head") if steps else replace(self.head_phase("head"), pause=self.pause)
         score = self.trainer.train(self._as_before(phase), body, source)
         kept = self._keep(score, body, body, source, judged)
+        if isinstance(source, Stored):
+            source.let_go()
         kept = self._tails(body, judged, kept) or kept
         return self._result(body, kept, pretrained, judged, pooled, self._chosen(), curve, fold_scores)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from transferkit import terms
-from transferkit.console import figure
 from transferkit.data.splitting.split import Splits, save_splits
 from transferkit.evaluation import calibration
 from transferkit.evaluation.portfolio_record import DistilledRecord
+from transferkit.quantities import figure
 from transferkit.runs import distilling
 from transferkit.runs.distilling import DistilledJob
 from transferkit.runs.finetune import Job

@@ -16,11 +16,12 @@ from transferkit import compute
 from transferkit.backbones import published
 from transferkit.backbones.catalog import ROWS
 from transferkit.config import Settings
-from transferkit.console import Reporter, duration, plural
+from transferkit.console import Reporter
 from transferkit.data.samples import Samples, shown
 from transferkit.data.splitting.split import Splits
 from transferkit.errors import TrainingError, TransferKitError
 from transferkit.evaluation.portfolio_record import LeftOutNetwork
+from transferkit.quantities import duration, plural
 from transferkit.selection.member import Voter
 from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.tuning import portfolio_account

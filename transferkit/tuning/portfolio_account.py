@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from transferkit import tasks, terms
 from transferkit.config import Settings
-from transferkit.console import duration, figure, plural
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.portfolio_record import (
     ComparedNetwork,
@@ -17,6 +16,7 @@ from transferkit.evaluation.portfolio_record import (
     StepRecord,
     TogetherRecord,
 )
+from transferkit.quantities import duration, figure, plural
 from transferkit.record import Number
 from transferkit.selection.candidate_scores import Judge
 from transferkit.selection.expectation import expected

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from transferkit.console import figure, plural
 from transferkit.evaluation.portfolio_record import ForecastRecord
+from transferkit.quantities import figure, plural
 from transferkit.selection.forecast import FEWEST, Waiting, forecast, within
 from transferkit.selection.network_choice import NetworkAnswers
 from transferkit.text import shown

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from transferkit import compute
 from transferkit.config import Settings
-from transferkit.console import Reporter, duration, figure
+from transferkit.console import Reporter
 from transferkit.data.splitting.split import Splits
+from transferkit.quantities import duration, figure
 from transferkit.runs import voices
 from transferkit.runs.voices import Voice
 from transferkit.selection.candidate_scores import Judge

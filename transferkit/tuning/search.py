@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from transferkit import terms
 from transferkit.console import Advance, Reporter
 from transferkit.errors import RunError, TrainingError
+from transferkit.signals import held_back
 from transferkit.tuning.executors.local import TrialEngine
 from transferkit.tuning.interrupts import heeded
 from transferkit.tuning.journal import Event, Journal, require_sound
@@ -245,10 +247,11 @@ class Search:
     def _note(self, proposal: Proposal, outcome: Outcome) -> None:
         """Write an outcome down, before anything comes of it."""
         outcome = outcome.finite()
-        self.journal.append({**outcome.event(), "event": "tell", "trial": outcome.id})
-        self._outcomes[outcome.id] = outcome
-        self._ended.append(outcome)
-        bisect.insort(self.trials, Trial(proposal, outcome), key=lambda trial: _number(trial.proposal))
+        with held_back():  # Ctrl-C: the tables that it leaves tell of every trial that the journal has
+            self.journal.append({**outcome.event(), "event": "tell", "trial": outcome.id})
+            self._outcomes[outcome.id] = outcome
+            self._ended.append(outcome)
+            bisect.insort(self.trials, Trial(proposal, outcome), key=lambda trial: _number(trial.proposal))
         self._prune()
         if outcome.status != "ok":
             self.reporter.say(f"trial {outcome.id}: {outcome.status}: {outcome.error}")
@@ -264,7 +267,7 @@ class Search:
 
     def _best_so_far(self) -> str:
         ranked = self.ranked()
-        return f"best {self.metric} {ranked[0].outcome.score:.4f}" if ranked else ""
+        return f"best {terms.score(self.metric)} {ranked[0].outcome.score:.4f}" if ranked else ""
 
     def _require_success(self) -> None:
         last = self._ended[-MOST_FAILURES:]

@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from transferkit import terms
 from transferkit.config import Settings
-from transferkit.console import figure
 from transferkit.csv_files import write_csv
 from transferkit.evaluation.metrics_record import Final, ImportanceRecord, SearchRecord
 from transferkit.files import write_text
+from transferkit.quantities import figure
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import repeatable
 from transferkit.tuning.importance import Importance
@@ -164,7 +165,8 @@ def words(search: Search, candidates: list[Finalist], found: list[WinnerComparis
     """
     winner, seeds = candidates[0], len(candidates[0].scores)
     fresh = "fresh " * winner.fresh
-    mean = f"mean {search.metric} {figure(winner.mean)} on validation over {seeds} {fresh}seed{'s' * (seeds > 1)}"
+    metric, over = terms.score(search.metric), f"over {seeds} {fresh}seed{'s' * (seeds > 1)}"
+    mean = f"mean {metric} {figure(winner.mean)} on validation {over}"
     lines = [f"winner: {named(winner)}, {mean}"]
     default = next((c for c in candidates if c.id == DEFAULT), winner)
     if winner is not default:

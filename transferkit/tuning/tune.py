@@ -19,14 +19,14 @@ from transferkit.data.splitting.split import Splits, fold_indices
 from transferkit.data.threads import begun
 from transferkit.errors import ConfigError, RunError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
-from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.features.extraction_engines import RayActors
 from transferkit.record import JsonObject
+from transferkit.runs.assessment import Told
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.finetune import Job
 from transferkit.runs.manifest import amend
 from transferkit.runs.results import answer, judge
-from transferkit.runs.run_record import RunRecord, SearchOrigin
+from transferkit.runs.run_record import SearchOrigin
 from transferkit.training.recipe import problem as problem_of
 from transferkit.tuning import gallery, search_results, verdict
 from transferkit.tuning import search_settings as how
@@ -55,7 +55,7 @@ class SearchJob(JournalledJob):
     search: SearchSettings
     searched: Callable[[JsonObject], None] | None = None  # is told what the figures of the search show
     weigh: Callable[[Space, Sequence[Tried], int], Importance | None] = importance  # who says what settings mattered
-    scored: Callable[[RunRecord, MetricsRecord], None] | None = None  # is told when the test pictures are scored
+    told: Told | None = None  # is told when what figures of the winner's run show is known
     shipped: keras.Model | None = field(init=False, default=None)  # as the winner's run loaded it from its file
 
     def run(self) -> None:
@@ -108,7 +108,7 @@ class SearchJob(JournalledJob):
             intake=replace(self.intake, samples=self.samples), settings=settings, layout=self.layout,
             origin=self.origin, reporter=self.reporter, resume=True, offline=self.offline, cache=self.cache,
             search_seconds=seconds, network=self._built.network(settings), heads=self._built.heads,
-            scored=self.scored,
+            told=self.told,
         )  # fmt: skip
         job.run()
         self.shipped = job.shipped

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.console import figure
+from transferkit import terms
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metric_registry, metrics
+from transferkit.quantities import figure
 from transferkit.record import JsonObject
 
 RESAMPLES = 500
@@ -45,7 +46,8 @@ class WinnerComparison:
     def words(self) -> str:
         """One sentence."""
         where = {"val": "validation", "test": "test"}[self.part]
-        figures = f"{self.metric} {figure(self.winner)} against {figure(self.score)} of {self.n:,} {where} pictures"
+        metric, winner, other = terms.score(self.metric), figure(self.winner), figure(self.score)
+        figures = f"{metric} {winner} against {other} of {self.n:,} {where} pictures"
         interval = f"95 % interval of the difference {figure(self.low, '+')} to {figure(self.high, '+')}"
         if not self.sure:
             return f"not told apart from {self.other}: {figures} ({interval})"

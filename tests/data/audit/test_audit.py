@@ -165,6 +165,18 @@ def test_page_shows_both_pictures_of_a_pair(messy: Path) -> None:
     assert row[: row.index("</tr>")].count("data:image/jpeg;base64,") == 2
 
 
+def test_grey_of_16_bits_is_told_how_it_may_be_spread(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(2):
+            grey = np.random.default_rng(n).integers(0, 4096, (40, 40)).astype(np.uint16)
+            Image.fromarray(grey).save(tmp_path / name / f"{name}{n}.png")
+    audit = check(tmp_path)
+    assert len(found(audit, "deep")) == 4
+    assert not found(audit, "mode")
+    assert "--intensity percentile" in audit.summary()
+
+
 def test_every_finding_has_a_remedy_and_summary_shows_it(messy: Path) -> None:
     audit = check(messy)
     assert {f.kind for f in audit.findings} <= set(KINDS)

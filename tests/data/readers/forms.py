@@ -284,6 +284,54 @@ def open_images(corpus: Corpus, to: Path) -> Source:
     return path, {"classes": str(to / "names.csv")}
 
 
+def coco_beside(corpus: Corpus, to: Path) -> Source:
+    """As COCO has it: the annotations in a folder beside those of the pictures, key points and captions among them."""
+    flat(corpus, to / "images" / "default")
+    (to / "annotations").mkdir()
+    (to / "annotations" / "instances_default.json").write_text(json.dumps(coco_content(corpus, boxes=True)))
+    (to / "annotations" / "captions_default.json").write_text(json.dumps({"images": [], "annotations": []}))
+    return to, {}
+
+
+def coco_file_beside(corpus: Corpus, to: Path) -> Source:
+    source, options = coco_beside(corpus, to)
+    return source / "annotations" / "instances_default.json", options
+
+
+def label_studio_kept(corpus: Corpus, to: Path) -> Source:
+    """Pictures as Label Studio's own folder keeps them, with a sign before the name."""
+    path, options = label_studio(corpus, to)
+    for i, name in enumerate(corpus.names):
+        (to / "upload" / f"{name}.png").rename(to / "upload" / f"{i:08x}-{name}.png")
+    return path, options
+
+
+def roboflow_boxes(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to)
+    header = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax"]
+    rows = [(f"{name}.png", 32, 32, label, at, 2, 21, 26) for name, label, _ in corpus for at in (1, 5)]
+    write_rows(to / "_annotations.csv", header, iter(rows))
+    return to, {}
+
+
+def yolo(corpus: Corpus, to: Path) -> Source:
+    flat(corpus, to / "images")
+    (to / "labels").mkdir()
+    for name, number in zip(corpus.names, corpus.numbers, strict=True):
+        (to / "labels" / f"{name}.txt").write_text(f"{number} 0.5 0.5 0.25 0.5\n{number} .2 .2 .1 .1 .9 .9\n")
+    (to / "data.yaml").write_text(f"train: ../images\nnc: 3\nnames: {list(CLASSES)}\n")
+    return to, {}
+
+
+def darknet(corpus: Corpus, to: Path) -> Source:
+    """Texts beside the pictures, names in a file of their own, as CVAT and labelImg export them."""
+    flat(corpus, to / "obj_train_data")
+    for name, number in zip(corpus.names, corpus.numbers, strict=True):
+        (to / "obj_train_data" / f"{name}.txt").write_text(f"{number} 0.5 0.5 0.25 0.5")
+    (to / "obj.names").write_text("\n".join(CLASSES) + "\n")
+    return to, {}
+
+
 FORMS: dict[str, Builder] = {
     "folder": folder,
     "zip": zipped,
@@ -310,6 +358,12 @@ FORMS: dict[str, Builder] = {
     "voc": voc,
     "cvat": cvat,
     "open images": open_images,
+    "coco beside": coco_beside,
+    "coco's file beside": coco_file_beside,
+    "label studio's own folder": label_studio_kept,
+    "roboflow boxes": roboflow_boxes,
+    "yolo": yolo,
+    "darknet": darknet,
 }
 
 

@@ -56,6 +56,14 @@ def inside(folder: str, prepare: Prepare) -> Prepare:
     return build
 
 
+def both(one: Prepare, other: Prepare) -> Prepare:
+    def build(to: Path) -> None:
+        one(to)
+        other(to)
+
+    return build
+
+
 def coded_folders(to: Path) -> None:
     forms.class_folders(Corpus(), to / "imagenet")
     for number, name in enumerate(CLASSES):
@@ -73,6 +81,10 @@ def table(header: str, row: Callable[[int, str, str], str], name: str = "list.cs
         (to / name).write_text("\n".join([header, *lines]))
 
     return prepare
+
+
+def marks(label: str) -> list[str]:
+    return [str(int(label == name)) for name in CLASSES]
 
 
 def web_tar(to: Path) -> None:
@@ -146,6 +158,10 @@ TYPED: dict[str, tuple[Prepare, list[str]]] = {
         table("file,note,red,wet", lambda i, name, label: f"{name}.png,x,{i % 2},{i % 3 // 2}"),
         ["list.csv --label-column red --label-column wet"],
     ),
+    "… with a column for each class": (
+        table("file,daisy,rose,tulip", lambda i, name, label: ",".join([f"{name}.png", *marks(label)])),
+        ["list.csv --task classify"],
+    ),
     "… with patients": (
         table("path,label,patient_id", lambda i, name, label: f"{name}.png,{label},{i // 4}"),
         ["list.csv --group-column patient_id"],
@@ -163,10 +179,17 @@ TYPED: dict[str, tuple[Prepare, list[str]]] = {
     "arrays: `.npz`": (form("npz"), ["flowers.npz"]),
     "MNIST's IDX files": (inside("set", form("idx")), ["set", "set/train-images-idx4-ubyte.gz"]),
     "CIFAR's batches": (form("cifar in tar.gz"), ["cifar-10-python.tar.gz", "raw/cifar-10-batches-py"]),
-    "COCO's JSON": (form("coco", "instances.json>annotations.json"), ["annotations.json"]),
+    "COCO's JSON": (
+        both(form("coco", "instances.json>annotations.json"), inside("set", form("coco beside"))),
+        ["annotations.json", "set"],
+    ),
     "… whose boxes": (boxes, ["annotations.json --crop-boxes"]),
     "Label Studio's export": (form("label studio", "project-1.json>project.json"), ["project.json"]),
-    "Roboflow's `_classes.csv`": (inside("set", form("roboflow")), ["set", "set/_classes.csv"]),
+    "Roboflow's `_classes.csv`": (
+        both(inside("set", form("roboflow")), inside("boxes", form("roboflow boxes"))),
+        ["set", "set/_classes.csv", "boxes", "boxes/_annotations.csv"],
+    ),
+    "YOLO's boxes": (inside("set", form("yolo")), ["set", "set/data.yaml"]),
     "Pascal VOC": (inside("set", form("voc")), ["set"]),
     "CVAT for images": (inside("set", form("cvat")), ["set/annotations.xml", "set"]),
     "Open Images' CSVs": (

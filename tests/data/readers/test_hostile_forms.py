@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -205,7 +206,14 @@ def test_options_that_lead_nowhere_name_the_columns(corpus: Corpus, tmp_path: Pa
 def test_a_folder_whose_labels_are_in_a_table_says_so(corpus: Corpus, tmp_path: Path) -> None:
     (tmp_path / "comp").mkdir()
     forms.kaggle(corpus, tmp_path / "comp")
+    for name in ("a_map_of_names.json", "sample_submission.csv", "test.csv"):
+        (tmp_path / "comp" / name).write_text("{}")
     assert f"or is it {tmp_path / 'comp' / 'train.csv'} that has the labels?" in refusal(tmp_path / "comp")
+    (tmp_path / "comp" / "train_images").rename(tmp_path / "comp" / "train")
+    shutil.copytree(tmp_path / "comp" / "train", tmp_path / "comp" / "test")
+    said = refusal(tmp_path / "comp")
+    assert "hold no class folders" in said
+    assert f"or is it {tmp_path / 'comp' / 'train.csv'} that has the labels?" in said
 
 
 def test_a_template_reads_columns_and_nothing_else(corpus: Corpus, tmp_path: Path) -> None:

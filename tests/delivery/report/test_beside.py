@@ -19,10 +19,11 @@ from transferkit.console import Reporter
 from transferkit.delivery.report import publish as publishing
 from transferkit.delivery.report.beside import Draughtsman, draughtsman
 from transferkit.delivery.report.content import ReportContent
-from transferkit.delivery.report.drawings import drawings, facts_of_run
+from transferkit.delivery.report.drawings import drawings, facts_of_test, facts_of_training
 from transferkit.delivery.report.publish import publish
-from transferkit.delivery.report.run_content import figures_content, report_content
+from transferkit.delivery.report.run_content import content_of_test, content_of_training, report_content
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.evaluation.scores import CountedScores
 from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
 from transferkit.tuning.importance import importance
@@ -39,12 +40,10 @@ LITTLE = ReportContent(
 def test_another_process_draws_the_same(tmp_path: Path) -> None:
     drawing = Draughtsman(tmp_path)
     try:
-        assert drawing.drawn(facts_of_run(LITTLE)) is None, "it was not asked"
-        drawing.ask(facts_of_run(LITTLE))
-        found = drawing.drawn(facts_of_run(LITTLE))
-        assert drawing.drawn(facts_of_run(ReportContent(metrics=LITTLE["metrics"], kept=2))) is None, (
-            "others were asked"
-        )
+        assert drawing.drawn(facts_of_test(LITTLE)) is None, "it was not asked"
+        drawing.ask(facts_of_test(LITTLE))
+        found = drawing.drawn(facts_of_test(LITTLE))
+        assert drawing.drawn(facts_of_training(LITTLE)) is None, "others were asked"
     finally:
         drawing.close()
     assert found is not None
@@ -80,17 +79,20 @@ def test_another_process_says_what_settings_mattered_as_this_one_does(
 
 def test_what_the_figures_show_is_known_before_the_run_is_done(digits_run: Run, tmp_path: Path) -> None:
     layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
-    record, metrics, done = layout.read_manifest(), layout.read_metrics(), facts_of_run(report_content(layout))
+    record, metrics, done = layout.read_manifest(), layout.read_metrics(), report_content(layout)
     layout.metrics.unlink()
     running = read_json(layout.manifest)
     write_json(layout.manifest, {**running, "status": "running", "files": {}})
-    assert facts_of_run(figures_content(layout, record, metrics)) == done
+    assert facts_of_test(content_of_test(layout, metrics)) == facts_of_test(done)
+    layout.predictions.unlink()
+    metrics.test = CountedScores(n=0)
+    assert facts_of_training(content_of_training(layout, record, metrics)) == facts_of_training(done), "before the test"
 
 
 def test_a_process_that_died_leaves_the_figures_to_this_one(digits_run: Run, tmp_path: Path) -> None:
     layout = Layout(shutil.copytree(digits_run.folder, tmp_path / "run"))
     drawing = Draughtsman(None)
-    facts = facts_of_run(report_content(layout))
+    facts = facts_of_test(report_content(layout))
     drawing.ask(facts)
     drawing.close()
     assert drawing.drawn(facts) is None
@@ -117,8 +119,8 @@ def test_no_code_is_taken_from_the_folder_of_the_pictures(tmp_path: Path, monkey
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     drawing = Draughtsman(tmp_path)
     try:
-        drawing.ask(facts_of_run(LITTLE))
-        assert drawing.drawn(facts_of_run(LITTLE)) is not None
+        drawing.ask(facts_of_test(LITTLE))
+        assert drawing.drawn(facts_of_test(LITTLE)) is not None
     finally:
         drawing.close()
 
@@ -152,7 +154,7 @@ def test_an_epoch_without_a_score_is_drawn_here(digits_run: Run, tmp_path: Path)
     reseal(layout.folder)
     shutil.rmtree(layout.figures)
     with pytest.raises(ValueError, match=r"inf|JSON"):
-        facts_of_run(report_content(layout))
+        facts_of_training(report_content(layout))
     drawing = Draughtsman(None)
     try:
         publish(layout, Reporter(quiet=True), None, drawing)
@@ -169,8 +171,8 @@ def test_a_thread_that_is_refused_leaves_the_figures_to_this_process(monkeypatch
 
     try:
         monkeypatch.setattr(drawing._line, "submit", refused)
-        drawing.ask(facts_of_run(LITTLE))
-        assert drawing.drawn(facts_of_run(LITTLE)) is None
+        drawing.ask(facts_of_test(LITTLE))
+        assert drawing.drawn(facts_of_test(LITTLE)) is None
     finally:
         drawing.close()
 
@@ -180,7 +182,7 @@ def test_a_process_that_hangs_leaves_the_figures_to_this_one(monkeypatch: pytest
     drawing = Draughtsman(None)
     try:
         os.kill(drawing._process.pid, signal.SIGSTOP)
-        drawing.ask(facts_of_run(LITTLE))
-        assert drawing.drawn(facts_of_run(LITTLE)) is None
+        drawing.ask(facts_of_test(LITTLE))
+        assert drawing.drawn(facts_of_test(LITTLE)) is None
     finally:
         drawing.close()

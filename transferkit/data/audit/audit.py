@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from transferkit.console import plural
 from transferkit.data.audit.checks import KINDS, about_classes, about_copies, about_pictures, look_alikes
 from transferkit.data.audit.checks import Finding as Finding
 from transferkit.data.audit.checks import LabelIssue as LabelIssue
-from transferkit.data.audit.image_facts import ImageFacts, examine_all, header, picture_by_content
+from transferkit.data.audit.image_facts import header, picture_by_content
+from transferkit.data.audit.many_facts import Facts, examine_all
 from transferkit.data.containers.places import is_folder
 from transferkit.data.readers.folder import judge, samples_of, unwrapped, walk_folder
 from transferkit.data.readers.registry import chosen
@@ -26,6 +26,7 @@ from transferkit.data.samples import Samples, listed, shown
 from transferkit.data.source import Data, ScanOptions, exclusion, scan
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def check(
     *,
     exclude: Sequence[str] = (),
     exclude_file: str | os.PathLike[str] | None = None,
+    order: Sequence[str] | None = None,
     reading: Reading | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
@@ -130,6 +132,7 @@ def check(
         task: as for `scan`; None finds it from the data.
         exclude: classes, paths and patterns that are left out.
         exclude_file: a file of such, or None.
+        order: all classes, the lowest first, for a task whose classes are ordered.
         reading: which reader, and how it is to read; None leaves both to the data.
         progress: is called with (done, total) after every picture.
 
@@ -141,11 +144,13 @@ def check(
     """
     folder = Path(data).expanduser() if isinstance(data, str | os.PathLike) else None
     findings: list[Finding] = []
-    if folder is not None and not reading and is_folder(folder) and _is_class_folders(folder):
+    if folder is not None and not (reading or order) and is_folder(folder) and _is_class_folders(folder):
         samples, found = _lenient(folder, exclude, exclude_file)
         findings += found
     else:
-        how: ScanOptions = {"task": task, "exclude": exclude, "exclude_file": exclude_file, "reading": reading}
+        how: ScanOptions = {
+            "task": task, "exclude": exclude, "exclude_file": exclude_file, "order": order, "reading": reading,
+        }  # fmt: skip
         try:
             samples = scan(data, **how, strict=False)
         except DataError as error:
@@ -192,12 +197,12 @@ def hashed(samples: Samples) -> tuple[Samples, Audit]:
     return samples, _judged(samples, facts, _notes(samples), deep=False)
 
 
-def _headers(samples: Samples) -> list[ImageFacts]:
+def _headers(samples: Samples) -> Facts:
     known = samples.sha256 or (None,) * len(samples)
-    return list(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True)))
+    return Facts(map_ordered(lambda item: header(*item), zip(samples.sources(), known, strict=True)))
 
 
-def _judged(samples: Samples, facts: list[ImageFacts], findings: list[Finding], deep: bool) -> Audit:
+def _judged(samples: Samples, facts: Facts, findings: list[Finding], deep: bool) -> Audit:
     findings = [
         *findings,
         *about_pictures(samples, facts),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from transferkit.console import plural
 from transferkit.data.audit.image_facts import ImageFacts
 from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.audit.many_facts import Facts
+from transferkit.data.images.tones import is_deep
 from transferkit.data.samples import Samples, shown
 from transferkit.data.union_find import Links
+from transferkit.quantities import plural
 
 # kind: (severity, remedy). The order is the order in reports.
 KINDS: dict[str, tuple[str, str]] = {
@@ -37,6 +39,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "extreme_shape": ("warning", "It is distorted a lot; crop it, or read pictures with letterbox"),
     "rotated": ("info", "Nothing to do: the EXIF orientation is applied"),
     "mode": ("info", "Nothing to do: it is converted to RGB"),
+    "deep": ("info", "Train with --intensity percentile if it is nearly black, as 12-bit data in 16-bit files are"),
     "animation": ("info", "Nothing to do: the first frame is read"),
     "odd_name": ("warning", "Rename it if it is a mistake"),
     "hidden": ("info", "Nothing to do: ignored"),
@@ -98,7 +101,7 @@ class LabelIssue:
         return Finding.of("label", self.path, f"{detail} (chance that the label is right: {self.said})")
 
 
-def about_pictures(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def about_pictures(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """What each picture shows by itself.
 
     Args:
@@ -126,13 +129,15 @@ def _about_one(path: str, fact: ImageFacts) -> Iterator[Finding]:
         yield Finding.of("extreme_shape", path, f"has {width}×{height} pixels")
     if fact.orientation != 1:
         yield Finding.of("rotated", path, f"has EXIF orientation {fact.orientation}")
-    if fact.mode not in _PLAIN_MODES:
+    if fact.format != "DICOM" and is_deep(fact.mode or ""):  # DICOM says itself which grey is meant
+        yield Finding.of("deep", path, f"has grey of more than 8 bits ({fact.mode})")
+    elif fact.mode not in _PLAIN_MODES:
         yield Finding.of("mode", path, f"has the colour mode {fact.mode}")
     if fact.frames > 1 and fact.format != "MPO":
         yield Finding.of("animation", path, f"has {fact.frames} frames")
 
 
-def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def about_copies(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """Exact copies: across splits, across classes, or merely repeated.
 
     Args:
@@ -142,13 +147,8 @@ def about_copies(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Find
     Returns:
         Findings, group by group: labels that differ, several splits, or else a mere duplicate.
     """
-    same: dict[str, list[int]] = {}
-    for i, fact in enumerate(facts):
-        if fact.sha256 is not None and fact.fault is None:
-            same.setdefault(fact.sha256, []).append(i)
-    for members in same.values():
-        if len(members) > 1:
-            yield from _copies(samples, members)
+    for members in facts.copies():
+        yield from _copies(samples, members)
 
 
 def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
@@ -172,7 +172,7 @@ def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
         yield Finding.of("duplicate", paths[0], f"is the same file as {copies}", rest, paths[1])
 
 
-def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def look_alikes(samples: Samples, facts: Facts) -> Iterator[Finding]:
     """Pictures that look the same though their files differ (recompressed, rescaled, shot again).
 
     Args:
@@ -182,10 +182,9 @@ def look_alikes(samples: Samples, facts: Sequence[ImageFacts]) -> Iterator[Findi
     Returns:
         Findings. Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
-    first: dict[str | None, int] = {}
-    alone = [first.setdefault(fact.sha256, i) == i for i, fact in enumerate(facts)]  # exact copies: `about_copies`
-    hashes = [fact.likeness if keep else None for fact, keep in zip(facts, alone, strict=True)]
-    pairs = near_pairs(hashes, [fact.tiny for fact in facts])
+    again = {i for _, *others in facts.copies() for i in others}  # of these `about_copies` tells
+    hashes = (None if i in again else likeness for i, likeness in enumerate(facts.likenesses()))
+    pairs = near_pairs(hashes, facts.thumbnails)
     graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
     links = Links(len(facts))
     for (torn, mixed), bits, i, j in graded:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transferkit.data.audit.image_facts import ImageFacts, examine_all
 from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.audit.many_facts import Facts, examine_all
 from transferkit.data.samples import Pixels, Samples
 from transferkit.data.union_find import Links
 
@@ -23,7 +23,7 @@ class Copies:
 
 def linked(
     sources: Iterable[Path | Pixels], total: int, progress: Callable[[int, int], None] | None = None
-) -> tuple[list[ImageFacts], Links]:
+) -> tuple[Facts, Links]:
     """What pictures are like, and which of them are one file or look alike, as links between their positions.
 
     Args:
@@ -33,11 +33,10 @@ def linked(
     """
     facts = examine_all(sources, total, progress)
     links = Links(len(facts))
-    first: dict[str, int] = {}
-    for i, fact in enumerate(facts):
-        if fact.sha256 is not None and fact.fault is None:
-            links.join(first.setdefault(fact.sha256, i), i)
-    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
+    for first, *others in facts.copies():
+        for i in others:
+            links.join(first, i)
+    for i, j, _ in near_pairs(facts.likenesses(), facts.thumbnails):
         links.join(i, j)
     return facts, links
 

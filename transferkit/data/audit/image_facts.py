@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from transferkit.data.images.memory import MEMORY
 from transferkit.data.images.opening import Fault, PictureError, header_in, opened, sniff
 from transferkit.data.images.reading import HEAD
 from transferkit.data.samples import Pixels, hash_source, shown, unreadable_reason
-from transferkit.data.threads import map_ordered
 
 THUMBNAIL = 16
 # By percentiles: in deep grey that stays nearly black all pictures would be alike, or none.
@@ -101,27 +99,6 @@ def _likeness(image: Image.Image) -> tuple[int, Pixels]:
     bits = imagehash.phash(image, hash_size=16).hash.ravel()
     tiny = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     return int.from_bytes(np.packbits(bits).tobytes(), "big"), tiny
-
-
-def examine_all(
-    sources: Iterable[Path | Pixels], total: int, progress: Callable[[int, int], None] | None = None
-) -> list[ImageFacts]:
-    """`examine` of each on threads.
-
-    Args:
-        sources: files or pixels.
-        total: how many they are; only told to `progress`.
-        progress: is called with (done, total) after each.
-
-    Returns:
-        Facts, in the order of `sources`.
-    """
-    facts = []
-    for fact in map_ordered(examine, sources):
-        facts.append(fact)
-        if progress is not None:
-            progress(len(facts), total)
-    return facts
 
 
 def picture_by_content(path: Path) -> str | None:

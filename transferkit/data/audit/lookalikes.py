@@ -6,7 +6,7 @@ recompression (JPEG 30 to 90, WebP), rescaling by 2 and brightening by 10 % stay
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,11 @@ MAX_DISTANCE = 31
 # change the mean of a picture with contrast, but not of a flat one.
 MAX_SHAPE_DIFFERENCE = 24.0
 MAX_SHIFT_OF_FLAT = 6.0
-_CHUNK = 1 << 20  # pairs compared at once
+_CHUNK = 1 << 17  # pairs compared at once
 _POPULATION = np.array([value.bit_count() for value in range(1 << 16)], dtype=np.uint8)
 
 
-def near_pairs(hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]) -> list[tuple[int, int, int]]:
+def near_pairs(hashes: Iterable[int | None], thumbnails: Sequence[Pixels | None]) -> list[tuple[int, int, int]]:
     """Pairs of pictures that look alike.
 
     Two hashes that differ in at most 31 bits differ in at most one bit in one of 16 bands (the pigeonhole principle),
@@ -33,15 +33,18 @@ def near_pairs(hashes: Sequence[int | None], thumbnails: Sequence[Pixels | None]
 
     Args:
         hashes: of 256 bits; None leaves a picture out.
-        thumbnails: uint8 [16, 16, 3], in the same order; None leaves a picture out.
+        thumbnails: uint8 [16, 16, 3], in the same order; None is like nothing.
 
     Returns:
         (i, j, bits that differ), i < j, sorted.
     """
-    known = [i for i, value in enumerate(hashes) if value is not None and thumbnails[i] is not None]
+    known, packed = [], bytearray()
+    for i, value in enumerate(hashes):
+        if value is not None:
+            known.append(i)
+            packed += value.to_bytes(BITS // 8, "big")
     if len(known) < 2:
         return []
-    packed = b"".join((hashes[i] or 0).to_bytes(BITS // 8, "big") for i in known)
     bands = np.frombuffer(packed, dtype=">u2").astype(np.uint16).reshape(len(known), -1)
     found: dict[tuple[int, int], int] = {}
     for band in range(bands.shape[1]):

@@ -13,8 +13,8 @@ from transferkit.text import shown
 
 # Names that no plugin can take: those of our own readers (`readers.registry`).
 BUILTIN = (
-    "folder", "arrays", "coco", "labelstudio", "voc", "cvat", "roboflow", "openimages", "huggingface", "webdataset",
-    "tfrecord", "table",
+    "folder", "arrays", "coco", "labelstudio", "voc", "cvat", "roboflow", "yolo", "openimages", "huggingface",
+    "webdataset", "tfrecord", "table",
 )  # fmt: skip
 
 

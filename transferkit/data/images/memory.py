@@ -68,7 +68,7 @@ class MemoryBudget:
         if held == wanted:
             return
         if held > LARGE and not wanted:
-            _trim()
+            trim()
         with self._free:
             self.most = self.most or max(LEAST, machine_memory() // SHARE)
             wanted = min(wanted, self.most)
@@ -101,11 +101,11 @@ def keep_freed() -> None:
     np.empty(KEPT, np.uint8)  # never touched, and freed at once
 
 
-def _trim() -> None:
+def trim() -> None:
     """Give freed memory back to the system: each thread keeps what it freed, which no other thread can use."""
-    trim = _trimming()
-    if trim is not None:
-        trim(0)
+    found = _trimming()
+    if found is not None:
+        found(0)
 
 
 MEMORY = MemoryBudget()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transferkit.data.readers import grids
 from transferkit.data.readers.cells import in_cell, names_in, number
-from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, filled, hold_words, mapped, together
+from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, fields, filled, hold_words, mapped, together
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.request import Reading
@@ -17,6 +18,7 @@ from transferkit.data.samples import listed, shown
 from transferkit.errors import ConfigError
 
 _DELIMITERS = {"comma": ",", "space": " ", "tab": "\t", "semicolon": ";", "pipe": "|", "slash": "/", "plus": "+"}
+_COUNTS = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # numbers of rows, as pandas writes them
 _SUSPECTED = ("|", ",", "/", "+", " ")
 
 
@@ -66,6 +68,9 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
 
 def _move(table: Table, found: Mapping, finder: Finder) -> None:
     labels = _label_names(table, found.labels)
+    unused = [c for c in table.columns if labels and c and c not in (*labels, *_taken(found), *fields(found.template))]
+    if unused := [c for c in unused if not _COUNTS.fullmatch(c)]:
+        table.notes.append(f"columns not used: {listed(unused)} (the targets are {listed(list(labels), 3)})")
     for _, row in table.rows:
         old = dict(row)
         row.clear()

@@ -18,6 +18,7 @@ from transferkit.data.readers.cells import number
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.readers.request import Reading
+from transferkit.data.readers.rows import undivided
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest
 
@@ -143,6 +144,8 @@ def _say_image(
                     f"{shown(path)}: column '{shown(web[0])}' holds addresses on the web, which are not read; fetch "
                     "the pictures, and put the names of the files into a column"
                 )
+            if undivided(columns):
+                raise DataError(f"{shown(path)} has the column {listed(columns)} alone{undivided(columns)}")
             raise DataError(
                 f"{shown(path)} has no column 'path'{nearest('path', columns)}, and no column whose cells lead to "
                 f"pictures below {shown(finder.root)}; say which names the picture with --image-column, or how its "
@@ -152,7 +155,7 @@ def _say_image(
         if len(ways) > 1:
             raise DataError(_ambiguous(path, ways))
         plain = re.fullmatch(r"\{(.+)\}", ways[0])
-        found.image, found.template = (plain[1], "") if plain else (_fields(ways[0])[0], ways[0])
+        found.image, found.template = (plain[1], "") if plain else (fields(ways[0])[0], ways[0])
         first = filled(found.template, {c: c for c in columns}) if found.template else found.image
         if found.image.lower() not in _IMAGES and finder.find(first):  # it would be lost, taken for names
             raise DataError(
@@ -164,7 +167,7 @@ def _say_image(
 
 def _usual(ways: list[str]) -> list[str]:
     """The way by the one column that is called as a picture's is."""
-    usual = {way: name for way in ways for name in _fields(way) if name.lower() in _IMAGES}
+    usual = {way: name for way in ways for name in fields(way) if name.lower() in _IMAGES}
     return list(usual) if len(set(usual.values())) == 1 else []
 
 
@@ -184,7 +187,7 @@ def _ambiguous(path: Path, ways: Sequence[str]) -> str:
 
 def _check_template(path: Path, columns: Sequence[str], template: str) -> None:
     try:
-        names = _fields(template)
+        names = fields(template)
     except ValueError as error:
         raise DataError(
             f"--path-template '{shown(template)}' cannot be read ({error}); write train/{{id}}.jpg"
@@ -198,8 +201,11 @@ def _check_template(path: Path, columns: Sequence[str], template: str) -> None:
         )
 
 
-def _fields(template: str) -> list[str]:
-    """The columns that a template names. Only whole ones: no attribute or index of anything is looked up."""
+def fields(template: str) -> list[str]:
+    """The columns that a template names, none of an empty one.
+
+    Only whole ones: no attribute or index of anything is looked up. Raises ValueError for braces that are open.
+    """
     return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
 
 
@@ -252,7 +258,7 @@ def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Map
         return ("label",)
     if any(column.startswith("label_") for column in columns):
         return ()
-    rest = [c for c in columns if c and c not in (found.image, found.split, found.group, *_named(found.template))]
+    rest = [c for c in columns if c and c not in (found.image, found.split, found.group, *fields(found.template))]
     if "path" in columns and found.image == "path" and not found.template and not hold_words(rest, rows):
         return ()  # every other column is a target
     named = [c for c in rest if c.lower() in _LABELS]
@@ -267,10 +273,6 @@ def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Map
         )  # fmt: skip
     found.said.append(f"label: column {', '.join(repr(shown(c)) for c in chosen[:5])}{' …' if len(chosen) > 5 else ''}")
     return tuple(chosen)
-
-
-def _named(template: str) -> list[str]:
-    return _fields(template) if template else []
 
 
 def _marks(columns: Sequence[str], rows: Sequence[Cells]) -> list[str]:

@@ -36,7 +36,8 @@ class ExportedRow:
     """A picture (or a box of one) and what was said of it.
 
     `picture` is its path as the export has it, below `folder` (relative to the source). `box` is left, top, width and
-    height in pixels of the upright picture, or with `relative` in shares of its sides.
+    height in pixels of the upright picture, or with `relative` in shares of its sides. `said_by` is the name of the
+    file that says it, where there are several. `also` is another name that the picture may have.
     """
 
     picture: str
@@ -47,6 +48,8 @@ class ExportedRow:
     folder: str = ""
     box: tuple[float, float, float, float] | None = None
     relative: bool = False
+    said_by: str = ""
+    also: str = ""
 
 
 @dataclass
@@ -57,6 +60,24 @@ class AnnotationExport:
     said: list[str] = field(default_factory=list)
     boxes: int = 0  # boxes there were, also where they were not asked for
     several: bool | None = None  # several labels a picture; None: as found
+
+    def add(self, rows: Iterable[ExportedRow], crop: bool) -> None:
+        """Add rows: each by itself where boxes are cropped, else one for each picture, with all its labels and no box.
+
+        Args:
+            rows: of one or more pictures.
+            crop: whether boxes become pictures.
+        """
+        if crop:
+            self.rows += rows
+            return
+        found: dict[tuple[str, str], ExportedRow] = {}
+        for row in rows:
+            row.box = None
+            first = found.setdefault((row.folder, row.picture), row)
+            if first is not row:
+                first.labels += row.labels
+        self.rows += found.values()
 
 
 Parser = Callable[[Path, bool], AnnotationExport]
@@ -100,16 +121,6 @@ def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Sam
     return samples_of(table, root, request)
 
 
-def merged(rows: Iterable[ExportedRow]) -> list[ExportedRow]:
-    """One row for each picture, with all its labels."""
-    found: dict[tuple[str, str], ExportedRow] = {}
-    for row in rows:
-        first = found.setdefault((row.folder, row.picture), row)
-        if first is not row:
-            first.labels += row.labels
-    return list(found.values())
-
-
 def _rename(rows: Sequence[ExportedRow], file: str) -> None:
     names = load_names(Path(file).expanduser())
     unknown = sorted({label for row in rows for label in row.labels} - names.keys())
@@ -122,27 +133,33 @@ def _rename(rows: Sequence[ExportedRow], file: str) -> None:
 def _find(rows: list[ExportedRow], source: Path, root: Path, said: list[str]) -> None:
     """Complete the paths of pictures: exports mostly leave out the folder, some the ending."""
     finder = Finder(root)
-    prefixes: dict[str, str] = {}
-    for folder in dict.fromkeys(row.folder for row in rows):
-        first = [row for row in rows if row.folder == folder][:LOOKED_AT]
-        prefixes[folder] = _prefix(folder, first, source, finder)
-        if prefixes[folder] not in ("", folder):
-            said.append(f"pictures are found in {shown(prefixes[folder])}")
+    groups: dict[tuple[str, str], list[ExportedRow]] = {}
     for row in rows:
-        name = os.path.join(prefixes[row.folder], row.picture)
-        row.picture = finder.find(name) or name
+        groups.setdefault((row.folder, row.said_by), []).append(row)
+    for (folder, _), own in groups.items():
+        prefix = _prefix(folder, own[:LOOKED_AT], source, finder)
+        if prefix not in ("", folder):
+            said.append(f"pictures are found in {shown(prefix)}")
+        for row in own:
+            names = [os.path.join(prefix, name) for name in (row.picture, row.also) if name]
+            row.picture = next(filter(None, map(finder.find, names)), names[0])
 
 
 def _prefix(folder: str, rows: Sequence[ExportedRow], source: Path, finder: Finder) -> str:
-    names = list(dict.fromkeys(row.picture for row in rows))
+    names = list(dict.fromkeys(name for row in rows for name in (row.picture, row.also) if name))
     if any(finder.find(os.path.join(folder, name)) for name in names):
         return folder
     inside = os.path.join(folder, "") if folder else ""
     candidates = [f for f in finder.folders() if f.startswith(inside)]
     counts = {f: sum(finder.find(os.path.join(f, name)) is not None for name in names) for f in candidates}
+    if not any(counts.values()) and finder.root.name.lower() == "annotations":  # COCO's: pictures lie beside
+        beside = Finder(finder.root.parent)
+        counts = {f"../{f}": sum(beside.find(os.path.join(f, name)) is not None for name in names)
+                  for f in beside.folders()}  # fmt: skip
     best = [f for f, count in counts.items() if count and count == max(counts.values())]
     if len(best) > 1:
-        near = [f for f in best if os.path.basename(f).lower() in source.stem.lower()]
+        stem = (rows[0].said_by or source.stem).lower()
+        near = [f for f in best if os.path.basename(f).lower() in stem]
         best = near if len(near) == 1 else best
     if len(best) > 1:
         raise DataError(

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from transferkit import tasks
-from transferkit.console import plural
 from transferkit.data.containers.base import Archive
 from transferkit.data.containers.films import is_film
 from transferkit.data.containers.places import inside, listing
 from transferkit.data.readers.layouts import (
     DEEPEST,
+    SAYING,
     has_folders,
     say_flattened,
     say_level,
+    saying_beside,
     split_folders,
     split_name,
     splits_inside_classes,
@@ -30,11 +31,11 @@ from transferkit.data.readers.request import Excluded, Request
 from transferkit.data.readers.walk import Walk, identify, is_hidden, is_picture, kinds
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
+from transferkit.quantities import plural
 from transferkit.tasks import SINGLE
 
 MISSING = frozenset({"nan", "none", "null", "na", "n/a", "#n/a", "<na>"})  # as other programs write it
 FORMULA = tuple("=+-@\t\r")  # what a spreadsheet computes, where it is the beginning of a cell
-SAYING = (".csv", ".tsv", ".json", ".jsonl", ".xml", ".parquet", ".arrow", ".xlsx")  # of pictures beside them
 
 
 def class_order(names: set[str]) -> tuple[str, ...]:
@@ -249,9 +250,9 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     elif classes is None and len(walk.classes) == 1 and not walk.problems:
         (only,) = walk.classes
         inner = f"; did you mean {shown(walk.root / only)}?" if has_folders(walk, only) else ""
-        tables = [name for name in walk.other if os.sep not in name and name.lower().endswith(SAYING)]
-        inner = inner or (f"; or is it {shown(walk.root / tables[0])} that has the labels?" if tables else "")
-        walk.problems.append(f"{root} has one class only, {shown(only)}; classification needs at least two{inner}")
+        walk.problems.append(
+            f"{root} has one class only, {shown(only)}; classification needs at least two{inner or saying_beside(walk)}"
+        )
     if any(part for _, _, part in walk.found):
         trained = {name for _, name, part in walk.found if part == "train"}
         missing = sorted(walk.classes - trained)

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 from transferkit.data.containers import places
-from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json, merged
+from transferkit.data.readers.exported import AnnotationExport, ExportedRow, load_json
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # what Label Studio puts before the name of an uploaded file
 _SHORT = ("choice", "choices", "label")
@@ -44,6 +45,8 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
         if not picture:
             raise DataError(f"{shown(source)}: task [{at}] names no picture (a field `image`); export it again")
         found = _rows(task, _local(picture, source.parent), f"task [{at}]")
+        for row in found:
+            row.also = os.path.basename(picture)  # as Label Studio keeps it, with its own sign before the name
         export.boxes += sum(row.box is not None for row in found)
         rows += [row for row in found if not crop or row.box is not None]
         without += not found
@@ -54,10 +57,8 @@ def parse(source: Path, crop: bool) -> AnnotationExport:
             "submit, and export the project"
         )
     if without:
-        export.said.append(f"{without} tasks without an annotation are left out")
-    for row in rows if not crop else ():
-        row.box = None
-    export.rows = rows if crop else merged(rows)
+        export.said.append(f"{plural(without, 'task')} without an annotation left out")
+    export.add(rows, crop)
     return export
 
 

@@ -27,6 +27,7 @@ _FILLERS = frozenset(
 _JOINED: dict[str, Part] = {word + filler: part for word, part in _WORDS.items() for filler in _FILLERS}
 _WRAPPERS = _FILLERS | {"classes", "jpg", "png"}
 _TOKEN = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![^\W\d_A-Z])")
+SAYING = (".csv", ".tsv", ".xlsx", ".parquet", ".arrow", ".jsonl", ".json", ".xml")  # of pictures beside them
 DEEPEST = 5  # folders passed through at most: a link may lead back
 
 
@@ -88,6 +89,7 @@ def split_folders(walk: Walk, folders: list[str], excluded: Excluded) -> list[tu
             walk.problems.append(
                 f"{listed(folders)} are named like splits but hold no class folders; put each picture into the folder "
                 f"of its class ({shown(os.path.join(folders[0], 'rose'))}), or give a CSV with path, label and split"
+                f"{saying_beside(walk)}"
             )
         return []
     parts = {named[name] for name in inner}
@@ -98,6 +100,32 @@ def split_folders(walk: Walk, folders: list[str], excluded: Excluded) -> list[tu
     chosen = [(name, named[name]) for name in folders if name in inner and not excluded(name, None)]
     _say_names(walk, chosen, inner)
     return [(inner[name], part) for name, part in chosen]
+
+
+def saying_beside(walk: Walk) -> str:
+    """To end a sentence with: which file in the root probably says what the pictures are; empty where there is none.
+
+    Args:
+        walk: of the data.
+    """
+    names = [name for name in _files(walk) if name.lower().endswith(SAYING) and not is_hidden(name)]
+    if not names:
+        return ""
+    return f"; or is it {shown(walk.root / min(names, key=_unlikely))} that has the labels?"
+
+
+def _unlikely(name: str) -> tuple[bool, int, bool, str]:
+    """By what a file comes later among those that may have the labels: tables first, what is to be filled in last."""
+    stem, ending = os.path.splitext(name.lower())
+    empty = split_name(stem) == "test" or "sample" in stem or "submission" in stem
+    return empty, SAYING.index(ending), split_name(stem) != "train", name
+
+
+def _files(walk: Walk) -> list[str]:
+    try:
+        return [entry.name for entry in listing(walk.root) if not is_folder(entry)]
+    except OSError:
+        return []
 
 
 def _say_beside(walk: Walk, inner: dict[str, str], named: dict[str, Part], others: list[str]) -> None:

@@ -14,7 +14,17 @@ from pathlib import Path
 from transferkit.data.containers import places
 from transferkit.data.containers.plugged_pictures import detect as looks
 from transferkit.data.containers.plugged_pictures import offered
-from transferkit.data.readers import array_files, coco, label_studio, marked_tables, plugged, sharded, tf_records, voc
+from transferkit.data.readers import (
+    array_files,
+    coco,
+    label_studio,
+    marked_tables,
+    plugged,
+    sharded,
+    tf_records,
+    voc,
+    yolo,
+)
 from transferkit.data.readers.exported import Parser, scan_export
 from transferkit.data.readers.folder import scan_folder
 from transferkit.data.readers.request import Request
@@ -76,11 +86,12 @@ READERS: tuple[Reader, ...] = (
     Reader("cvat", "an export of CVAT for images", voc.detect_cvat, _export("cvat", voc.parse_cvat), EXPORT_OPTIONS),
     Reader(
         "roboflow",
-        "Roboflow's _classes.csv",
+        "Roboflow's _classes.csv or _annotations.csv",
         marked_tables.detect_roboflow,
         _export("roboflow", marked_tables.parse_roboflow),
-        ("classes",),
+        EXPORT_OPTIONS,
     ),
+    Reader("yolo", "a YOLO set of boxes", yolo.detect, _export("yolo", yolo.parse), EXPORT_OPTIONS),
     Reader(
         "openimages",
         "a table of Open Images",

@@ -17,6 +17,7 @@ _RESERVED = ("path", "split", "group", "label")
 _MOST = 10  # lines named per kind of problem
 # In this order where the header leaves the choice: spreadsheets write `;` or tabs in some countries.
 _DELIMITERS = ",;\t"
+_RARE = "|"  # only where none of those parts the header: labels may be joined by it
 _LONGEST = 40  # letters shown of a column's name
 _END = "\x1f"
 
@@ -213,7 +214,22 @@ def _delimited(text: str) -> tuple[str, str]:
 def _delimiter(head: str) -> str:
     """What parts the header line: the one by which there is a column `path`, then that of most columns."""
     found = {delimiter: _header(head, delimiter) for delimiter in _DELIMITERS}
-    return max(_DELIMITERS, key=lambda delimiter: ("path" in found[delimiter], len(found[delimiter])))
+    best = max(_DELIMITERS, key=lambda delimiter: ("path" in found[delimiter], len(found[delimiter])))
+    return _RARE if len(found[best]) == 1 < len(_header(head, _RARE)) else best
+
+
+def undivided(columns: Sequence[str]) -> str:
+    """What is to be said of a header that is a single column with signs that may have been meant to part several.
+
+    Args:
+        columns: of the header.
+
+    Returns:
+        To end a sentence with; empty where there are several columns, or a plain name.
+    """
+    if len(columns) != 1 or columns[0].isidentifier():
+        return ""
+    return "; it is one column: columns are parted by commas, semicolons, tabs or |, not by blanks or other signs"
 
 
 def _header(head: str, delimiter: str) -> list[str]:
@@ -263,7 +279,10 @@ def _target_columns(columns: list[str]) -> list[str]:
 def _header_problems(table: Table) -> Iterator[str]:
     name, has = shown(table.path), _columns(table) or "none"
     if "path" not in table.columns:
-        yield f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
+        yield (
+            f"{name} has no column 'path'{nearest('path', table.columns)}; its columns are: {has}"
+            f"{undivided(table.columns)}"
+        )
     elif not table.targets:
         yield f"{name} has no column 'label' and no target columns; its columns are: {has}"
     twice = sorted({c for c in table.columns if table.columns.count(c) > 1})
@@ -279,6 +298,9 @@ def _columns(table: Table) -> str:
 def _list_problems(table: Table) -> Iterator[str]:
     if "path" not in table.columns:
         has = _columns(table) or "no line"
-        yield f"{shown(table.path)}: a list of pictures needs a column `path`; this one has {has}"
+        yield (
+            f"{shown(table.path)}: a list of pictures needs a column `path`; this one has {has}"
+            f"{undivided(table.columns)}"
+        )
     elif table.columns.count("path") > 1:
         yield f"{shown(table.path)} has the column path more than once"

@@ -24,7 +24,7 @@ from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.readers import grids
 from transferkit.data.readers.arranged import load_arranged
-from transferkit.data.readers.cells import LARGEST, are_amounts, is_amount, names_in, number, parts
+from transferkit.data.readers.cells import LARGEST, are_amounts, in_cell, is_amount, names_in, number, parts
 from transferkit.data.readers.encoding import Spelling, locate
 from transferkit.data.readers.folder import class_order, odd_names
 from transferkit.data.readers.layouts import is_usual, split_name
@@ -35,6 +35,7 @@ from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
 from transferkit.tasks import SEVERAL, SINGLE
 
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 TABLES = (".csv", ".tsv", *grids.GRIDS)
 COLUMN_OPTIONS = ("image_column", "label_column", "group_column", "split_column", "path_template", "label_delimiter",
                   "classes")  # fmt: skip
@@ -71,6 +72,8 @@ def samples_of(table: Table, root: Path, request: Request) -> Samples:
         DataError: with every problem found.
     """
     classes = request.classes
+    if request.task is not None and tasks.of(request.task).exclusive:
+        _collapse(table)
     single = table.targets == ["label"]
     _locate(table, root, request.excluded, single, request.strict)
     table.rows = list(_distinct(table, root))
@@ -78,6 +81,8 @@ def samples_of(table: Table, root: Path, request: Request) -> Samples:
     found_task = _task(table, request.task, single)
     targets, names = _TARGETS[tasks.of(found_task).form](table, classes)
     table.raise_problems(_judge(table, found_task, targets, names, classes))
+    if request.task is None and classes is None and found_task == SEVERAL and (targets.sum(axis=1) == 1).all():
+        table.notes.append("every picture has exactly one label; --task classify takes the labels as classes")
     return Samples(
         root=root,
         paths=tuple(row["path"] for _, row in table.rows),
@@ -92,6 +97,19 @@ def samples_of(table: Table, root: Path, request: Request) -> Samples:
         notes=(*table.notes, *odd_names(names)),
         reader=table.mapping,
     )
+
+
+def _collapse(table: Table) -> None:
+    """Columns of which each row has a 1 in exactly one as the one column `label`."""
+    if len(table.targets) < 2 or not table.rows:
+        return
+    values = [[number(row[column]) for column in table.targets] for _, row in table.rows]
+    if any(sorted(row, key=str) != [0.0] * (len(row) - 1) + [1.0] for row in values):
+        return
+    names = [column.removeprefix("label_") for column in table.targets]
+    for (_, row), marks in zip(table.rows, values, strict=True):
+        row["label"] = in_cell(names[marks.index(1.0)])
+    table.targets = ["label"]
 
 
 def _locate(table: Table, root: Path, excluded: Excluded, single: bool, strict: bool) -> None:
@@ -181,7 +199,7 @@ def _task(table: Table, task: str | None, single: bool) -> str:
             return SEVERAL
         advice = "--task multilabel to take each as the name of a label"
     else:
-        values = {text: number(found[0]) if found else None for text, found in plain.items()}
+        values = {text: number(_pointed(found[0])) if found else None for text, found in plain.items()}
         if not given or None in values.values() or not are_amounts([values[text] for text in given]):
             return SINGLE
         advice = "--task classify to take each as the name of a class"
@@ -189,6 +207,11 @@ def _task(table: Table, task: str | None, single: bool) -> str:
         f"{shown(table.path)}: the labels are numbers ({listed(given, 3)}, {len(set(given))} different ones); "
         f"pass --task regress to predict them, or {advice}"
     )
+
+
+def _pointed(text: str) -> str:
+    """`1,5` as `1.5`: no number to be predicted is written so, but no name of a class either."""
+    return text.replace(",", ".") if _COMMA.fullmatch(text) else text
 
 
 def _class_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -245,7 +268,7 @@ def _value_targets(table: Table, classes: Sequence[str] | None) -> tuple[npt.NDA
         wrong = [c for c, value in zip(columns, numbers, strict=True) if value is None]
         large = [c for c, value in zip(columns, numbers, strict=True) if value is not None and abs(value) > LARGEST]
         if wrong:
-            comma = any(re.fullmatch(r"[+-]?\d+,\d+", row[c].strip()) for c in wrong)
+            comma = any(_COMMA.fullmatch(row[c].strip()) for c in wrong)
             what = ", ".join(f"{c}={row[c]!r}" for c in wrong[:3])
             table.bad("hold no number" + "; write 1.5 for 1,5" * comma, line, what)
         elif large:

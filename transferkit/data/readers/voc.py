@@ -14,12 +14,12 @@ from transferkit.data.readers.exported import (
     files_of,
     folders_of,
     load_xml,
-    merged,
     missing,
 )
 from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import shown
 from transferkit.errors import DataError
+from transferkit.quantities import plural
 
 CVAT = "annotations.xml"
 
@@ -95,9 +95,9 @@ def parse_voc(source: Path, crop: bool) -> AnnotationExport:
             for row in rows:
                 row.folder, row.split = above, splits.get(Path(name).stem, part)
             export.boxes += len(rows)
-            export.rows += rows if crop else merged(rows)
+            export.add(rows, crop)
     if empty:
-        export.said.append(f"{empty} pictures without an object are left out")
+        export.said.append(f"{plural(empty, 'picture')} without an object left out")
     return export
 
 
@@ -155,12 +155,10 @@ def parse_cvat(source: Path, crop: bool) -> AnnotationExport:
         boxes = [_cvat_box(path, box, picture, where, split) for box in image.findall("box")]
         export.boxes += len(boxes)
         rows = boxes if crop else tags or boxes
-        for row in rows if not crop else ():
-            row.box = None
         empty += not rows
-        export.rows += rows if crop else merged(rows)
+        export.add(rows, crop)
     if empty:
-        export.said.append(f"{empty} pictures without a label are left out")
+        export.said.append(f"{plural(empty, 'picture')} without a label left out")
     return export
 
 

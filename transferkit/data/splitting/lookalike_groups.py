@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from transferkit.data.audit.image_facts import examine_all
 from transferkit.data.audit.lookalikes import near_pairs
+from transferkit.data.audit.many_facts import examine_all
 from transferkit.data.samples import Samples
 from transferkit.data.union_find import Links
 
@@ -29,7 +29,7 @@ def group_look_alikes(samples: Samples, progress: Callable[[int, int], None] | N
         if name is not None:
             links.join(i, first.setdefault(name, i))
     joined: set[int] = set()
-    for i, j, _ in near_pairs([fact.likeness for fact in facts], [fact.tiny for fact in facts]):
+    for i, j, _ in near_pairs(facts.likenesses(), facts.thumbnails):
         links.join(i, j)
         joined |= {i, j}
     group = list(samples.group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -43,12 +43,13 @@ def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[in
     """
     hashes = samples.sha256 or ()
 
-    def rank(u: int) -> tuple[int, bytes]:
-        members = units[u]
-        content = hashes[members[0]] if len(members) == 1 else min(hashes[i] for i in members)
-        return -len(members), hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).digest()
+    def drawn(u: int) -> bytes:
+        content = min(hashes[i] for i in units[u])
+        return hashlib.sha256(f"{purpose}:{seed}:{content}".encode()).digest()
 
-    return sorted(range(len(units)), key=rank)
+    order = sorted(range(len(units)), key=drawn)
+    order.sort(key=lambda u: -len(units[u]))  # equally large ones stay in the order drawn
+    return order
 
 
 def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
@@ -67,8 +68,11 @@ def refuse_small(samples: Samples, units: Units, need: int, what: str) -> None:
         if len(units) < need:
             raise DataError(f"{len(units)} distinct pictures or groups; {what} needs at least {need}")
         return
-    images = Counter(int(samples.targets[i]) for members in units for i in members)
-    apart = Counter(c for members in units for c in {int(samples.targets[i]) for i in members})
+    count = len(samples.classes)
+    code = samples.targets[_flat(units)].astype(np.int64)
+    unit = np.repeat(np.arange(len(units)), [len(members) for members in units])
+    images = np.bincount(code, minlength=count)
+    apart = np.bincount(np.unique(unit * count + code) % count, minlength=count)
     problems = []
     for number, name in enumerate(samples.classes):
         if apart[number] < need:
@@ -92,7 +96,7 @@ def label_counts(units: Units, chosen: list[int], strata: Strata) -> UnitLabels:
         strata: of each picture (see `tasks.task.Task.strata`).
     """
     picture, label = strata
-    members = np.concatenate([units[u] for u in chosen])
+    members = _flat([units[u] for u in chosen])
     place = np.full(max(int(members.max()), int(picture.max(initial=0))) + 1, -1)
     place[members] = np.repeat(np.arange(len(chosen)), sizes_of(units, chosen))
     inside, width = place[picture] >= 0, int(label.max(initial=0)) + 1
@@ -125,6 +129,9 @@ def per_sample(units: Units, values: npt.NDArray[np.int64], total: int) -> npt.N
         int64 [total].
     """
     spread = np.empty(total, dtype=np.int64)
-    for members, value in zip(units, values, strict=True):
-        spread[members] = value
+    spread[_flat(units)] = np.repeat(values, [len(members) for members in units])
     return spread
+
+
+def _flat(units: Units) -> npt.NDArray[np.int64]:
+    return np.fromiter(chain.from_iterable(units), np.int64)

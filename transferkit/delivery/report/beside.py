@@ -49,7 +49,7 @@ class Draughtsman:
         self._asked: dict[str, Future[Any]] = {}  # what of; the answers are JSON
 
     def ask(self, facts: str) -> None:
-        """Have figures drawn of what they show (`drawings.facts_of_run`, `facts_of_search`)."""
+        """Have figures drawn of what they show (`drawings.facts_of_training`, `facts_of_test`, `facts_of_search`)."""
         if facts not in self._asked:
             with suppress(RuntimeError):  # no more threads: `drawn` knows of nothing then
                 self._asked[facts] = self._line.submit(self._answer, facts)

@@ -86,40 +86,51 @@ class Drawn:
         return self.pairs
 
 
-def facts_of_run(content: ReportContent) -> str:
-    """What the figures of a run show, as JSON: the same text for the same figures."""
-    metrics = content["metrics"]
+def facts_of_training(content: ReportContent) -> str:
+    """What the figures of a training show, as JSON: the same text for the same figures."""
+    metrics, sweep = content["metrics"], content.get("learning_rate_range")
     learnt = metrics.learning_curve
-    sweep, pairs = content.get("learning_rate_range"), content.get("regression")
     return to_json({
-        "metrics": {
-            "task": metrics.task, "classes": metrics.classes, "goal": metrics.goal, "test": metrics.test,
-            "learning_curve": None if learnt is None else learnt.as_json(), "baselines": {},
-        },
+        "metrics": _named(metrics) | {"test": {"n": 0}, "learning_curve": None if learnt is None else learnt.as_json()},
         "history": [*content.get("history", ())], "kept": content.get("kept"),
         "settings": {"loss": str((content.get("settings") or {}).get("loss", ""))},
-        "confusion": content["confusion"].tolist() if "confusion" in content else None,
-        "reliability": [*content.get("reliability", ())],
-        "regression": None if pairs is None else [np.asarray(one).tolist() for one in pairs],
         "learning_rate_range": None if sweep is None else [[point.as_json() for point in sweep[0]], sweep[1]],
     })  # fmt: skip
 
 
+def facts_of_test(content: ReportContent) -> str:
+    """What the figures of the test pictures show, as JSON: the same text for the same figures."""
+    pairs = content.get("regression")
+    return to_json(
+        {
+            "metrics": _named(content["metrics"]) | {"test": content["metrics"].test},
+            "confusion": content["confusion"].tolist() if "confusion" in content else None,
+            "reliability": [*content.get("reliability", ())],
+            "regression": None if pairs is None else [np.asarray(one).tolist() for one in pairs],
+        }
+    )
+
+
+def _named(metrics: MetricsRecord) -> JsonObject:
+    return {"task": metrics.task, "classes": [*metrics.classes], "goal": metrics.goal, "baselines": {}}
+
+
 def from_facts(facts: str) -> dict[str, Drawing]:
-    """The figures of a run, or of a search, from the text of what they show (`facts_of_run`, `facts_of_search`)."""
+    """The figures of a text of what they show (`facts_of_training`, `facts_of_test`, `facts_of_search`)."""
     found = parse_json(facts.encode())
     if "search" in found:
         return _of_search(found["search"])
-    content = ReportContent(
-        metrics=MetricsRecord.read(found["metrics"]), history=found["history"], kept=found["kept"],
-        settings=found["settings"], reliability=found["reliability"],
-    )  # fmt: skip
-    if found["confusion"] is not None:
+    content = ReportContent(metrics=MetricsRecord.read(found["metrics"]))
+    if "history" in found:
+        content["history"], content["kept"], content["settings"] = found["history"], found["kept"], found["settings"]
+    if found.get("reliability"):
+        content["reliability"] = found["reliability"]
+    if found.get("confusion") is not None:
         content["confusion"] = np.array(found["confusion"], np.int64)
-    if found["regression"] is not None:
+    if found.get("regression") is not None:
         targets, outputs = (np.array(one, np.float64) for one in found["regression"])
         content["regression"] = targets, outputs
-    if found["learning_rate_range"] is not None:
+    if found.get("learning_rate_range") is not None:
         points, chosen = found["learning_rate_range"]
         content["learning_rate_range"] = [RatePoint.read(point) for point in points], chosen
     return _of_run(content)

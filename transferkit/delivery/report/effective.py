@@ -10,9 +10,9 @@ from collections.abc import Callable
 from transferkit import tasks
 from transferkit._version import __version__
 from transferkit.config import Settings
-from transferkit.console import duration
 from transferkit.delivery.report.numbers import plain
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.quantities import duration
 from transferkit.runs import manifest as manifests
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import ConfigRecord, PhaseRecord, RunRecord

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from transferkit.console import figure
 from transferkit.evaluation.scores import Scores, is_number
+from transferkit.quantities import figure
 
 SHARES = ("accuracy", "balanced_accuracy", "subset_accuracy", "top3_accuracy", "top5_accuracy")  # written in percent
 

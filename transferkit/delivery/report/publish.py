@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +11,16 @@ from transferkit import files
 from transferkit.console import Reporter
 from transferkit.delivery.report.card import write_card
 from transferkit.delivery.report.content import ReportContent
-from transferkit.delivery.report.drawings import Drawing, Drawn, drawings, facts_of_run, facts_of_search
+from transferkit.delivery.report.drawings import (
+    Drawing,
+    Drawn,
+    drawings,
+    facts_of_search,
+    facts_of_test,
+    facts_of_training,
+)
 from transferkit.delivery.report.report import write_report
-from transferkit.delivery.report.run_content import figures_content, report_content
+from transferkit.delivery.report.run_content import content_of_test, content_of_training, report_content
 from transferkit.errors import TransferKitError
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.runs.directory import standing
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     import keras
 
     from transferkit.delivery.report.beside import Draughtsman
+    from transferkit.runs.assessment import Told
 
 
 def publish(
@@ -60,17 +68,16 @@ def _drawn(content: ReportContent, drawing: Draughtsman | None) -> Mapping[str, 
     if drawing is not None:
         search = content.get("search")
         with suppress(ValueError):  # infinity, the score of an epoch of which the metric says nothing, is no JSON
-            texts = [facts_of_run(content), *([] if search is None else [facts_of_search(search)])]
+            texts = [facts_of_training(content), facts_of_test(content)]
+            texts += [] if search is None else [facts_of_search(search)]
             found = [drawing.drawn(text) for text in texts]
             if None not in found:
                 return {name: one for part in found if part is not None for name, one in part.items()}
     return drawings(content)
 
 
-def drawn_when_scored(
-    layout: Layout, drawing: Draughtsman | None
-) -> Callable[[RunRecord, MetricsRecord], None] | None:  # fmt: skip
-    """What has the figures of a run drawn as soon as its test pictures are scored (`runs.finetune.Job.scored`).
+def drawn_when_known(layout: Layout, drawing: Draughtsman | None) -> Told | None:
+    """What has each figure of a run drawn as soon as it is known what it shows (`runs.finetune.Job.told`).
 
     Args:
         layout: of the run.
@@ -79,8 +86,10 @@ def drawn_when_scored(
     if drawing is None:
         return None
 
-    def ask(record: RunRecord, metrics: MetricsRecord) -> None:
+    def ask(record: RunRecord, metrics: MetricsRecord, scored: bool) -> None:
         with suppress(TransferKitError, ValueError):  # what is wrong there is told by `publish`
-            drawing.ask(facts_of_run(figures_content(layout, record, metrics)))
+            drawing.ask(facts_of_training(content_of_training(layout, record, metrics)))
+            if scored:
+                drawing.ask(facts_of_test(content_of_test(layout, metrics)))
 
     return ask

@@ -9,7 +9,6 @@ import numpy as np
 
 from transferkit import tasks, terms
 from transferkit.backbones.catalog import ROWS
-from transferkit.console import duration, figure, plural
 from transferkit.data.images.decode import DecodeSettings, Intensity, PictureError, open_picture
 from transferkit.delivery.explain import overlays
 from transferkit.delivery.next_steps import next_steps
@@ -18,6 +17,7 @@ from transferkit.delivery.report.effective import effective, given, led_to_it
 from transferkit.delivery.statements import looks, networks
 from transferkit.evaluation import calibration, counts
 from transferkit.evaluation.metrics_record import MetricsRecord
+from transferkit.quantities import duration, figure, plural
 from transferkit.record import HistoryRow
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
@@ -79,9 +79,9 @@ def report_content(layout: Layout, model: keras.Model | None = None) -> ReportCo
     return content
 
 
-def figures_content(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> ReportContent:
-    """What of `report_content` the figures show, once the test pictures are scored: run.json and metrics.json need not
-    be whole yet.
+def content_of_training(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> ReportContent:
+    """What of `report_content` the figures of the training show, once the model is saved: run.json and metrics.json
+    need not be whole yet.
 
     Args:
         layout: of the run.
@@ -90,7 +90,16 @@ def figures_content(layout: Layout, record: RunRecord, metrics: MetricsRecord) -
     """
     content = _training(layout, record, metrics)
     content["settings"] = effective(record, metrics, model_file.facts(layout.model))
-    table = layout.read_predictions(metrics)
+    return content
+
+
+def content_of_test(layout: Layout, metrics: MetricsRecord) -> ReportContent:
+    """What of it the figures of the test pictures show, once they are scored.
+
+    Args:
+        layout, metrics: as for `content_of_training`.
+    """
+    content, table = ReportContent(metrics=metrics), layout.read_predictions(metrics)
     if len(table):
         _add_answers(content, table)
     return content

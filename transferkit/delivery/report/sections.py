@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from transferkit import tasks, terms
-from transferkit.console import duration, figure
 from transferkit.delivery.report.first_screen import placed
 from transferkit.delivery.report.numbers import interval, number
 from transferkit.evaluation.metrics_record import AbstentionLevel, CrossValidation, HeadCandidate, MetricsRecord
 from transferkit.evaluation.portfolio_record import ComparedNetwork, PortfolioRecord
 from transferkit.evaluation.scores import Confusion, ScoreRow
+from transferkit.quantities import duration, figure
 
 View = dict[str, Any]
 CONFUSIONS = 8  # that are listed

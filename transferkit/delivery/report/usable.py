@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from transferkit import tasks, terms
-from transferkit.console import figure, plural
 from transferkit.delivery import statements
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import ScoreRow, Scores
 from transferkit.evaluation.versus import verdicts
+from transferkit.quantities import figure, plural
 
 ROUGH = 0.2  # width of an interval of a share above which more test pictures are advised
 
