@@ -91,8 +91,7 @@ def test_long_epochs_come_in_chunks_of_whole_batches(arrays, monkeypatch):
 )
 def test_pixels_for_a_gpu_come_as_more_steps_a_call_and_are_the_same(arrays, monkeypatch, count, mixing, steps):
     """Never more than an eighth of an epoch, and mixtures, whose draws go by the chunk, as anywhere else."""
-    monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 4 * 5)
-    monkeypatch.setattr(b, "GPU_CHUNK_BYTES", 4 * 5 * 3)
+    monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 5 * 3)
     pixels = rows(200).astype(np.uint8)
     here, there = arrays(pixels), arrays(pixels)
     there.for_gpu = True

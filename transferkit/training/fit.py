@@ -23,7 +23,7 @@ from transferkit.errors import TrainingError
 from transferkit.features.row_sources import ResidentRows
 from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
-from transferkit.training.batches import GPU_CHUNK_BYTES, Batches, Chunk
+from transferkit.training.batches import CHUNK_BYTES, Batches, Chunk
 from transferkit.training.losses import LOSSES, mean_loss
 
 # Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them
@@ -322,5 +322,5 @@ def _on_its_way(chunk: Chunk) -> tuple[list[Any], np.ndarray, np.ndarray]:
     inputs, targets, weights = chunk
     alone = compute.gpu_count() == 1 and compute.device_count() == 1
     # Several chunks are under way: of wide maps one batch may be larger than a chunk should be, and stays here.
-    ahead_of_it = alone and sum(x.nbytes for x in inputs) <= GPU_CHUNK_BYTES
+    ahead_of_it = alone and sum(x.nbytes for x in inputs) <= CHUNK_BYTES
     return (compute.hold(inputs) if ahead_of_it else list(inputs)), targets, weights
