@@ -36,7 +36,7 @@ def data(count=40):
 
 
 def outcome():
-    """Forward pass, losses and weights after eight steps of AdamW with layer-wise rates and averaged weights."""
+    """Forward pass, losses and weights after twelve steps of AdamW with layer-wise rates and averaged weights."""
     from transferkit import compute
     from transferkit.training import losses, optimizers
 
@@ -45,11 +45,25 @@ def outcome():
     before = compute.forward(model)([x])[0]
     rates = optimizers.layer_rates(model, {"conv": 2.0, "bn": 2.0, "dense": 1.0}, 0.5)
     optimizer = optimizers.build("adamw", 0.01, weight_decay=0.1, rates=rates, average_steps=4)
-    step = compute.steps(model, optimizer, losses.cross_entropy)
+    traced = []
+
+    def loss_of(targets, outputs):
+        traced.append(1)
+        return losses.cross_entropy(targets, outputs)
+
+    step = compute.steps(model, optimizer, loss_of)
     found = {"before": before}
-    for epoch in range(2):
+    for epoch in range(3):
         batches = x.reshape(4, 10, *x.shape[1:]), y.reshape(4, 10, 4), w.reshape(4, 10)
-        if epoch:  # the second from rows in memory, at given rates
+        programs = len(traced)
+        if epoch == 2:  # the third by shorter calls, for which nothing is compiled
+            parts = slice(3), slice(3, 4)
+            (first, some), (last, others) = (
+                step([batches[0][part]], *(content[part] for content in batches[1:])) for part in parts
+            )
+            loss, outputs = (3 * first + last) / 4, np.concatenate([some, others])
+            assert len(traced) == programs
+        elif epoch:  # the second from rows in memory, at given rates
             rates, rows = np.full(4, 0.01, np.float32), np.arange(40, dtype=np.int32).reshape(4, 10)
             loss, outputs = step(compute.hold([x]), *batches[1:], rates, rows)
         else:

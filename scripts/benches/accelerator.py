@@ -40,8 +40,8 @@ def measure(
     """Pictures a second of extraction and of fine-tuning all layers, by the product's own code, from JPEG files.
 
     `busy` is NVML's: the share of the time in which a kernel runs. `fed` is the other view of it: pictures a second
-    from files / those of the same steps on one batch that lies in the GPU's memory. Compiling and the start of
-    processes do not count.
+    from files / those of the same steps on one batch that lies in the GPU's memory. `host_ms_a_step` is what asking for
+    a step takes before anything of it is waited for. Compiling and the start of processes do not count.
     Extraction is in float32 and in what `--precision auto` takes; fine-tuning draws the views that it draws by default.
     """
     names = only or (("mini",) if quick else NETWORKS)
@@ -202,6 +202,7 @@ def _steady() -> Any:
             self.shares: list[float] = []
             self.resident = self.compiling = 0.0
             self.resident_busy: float | None = None
+            self.steps_a_call, self.host = 1, 0.0
 
         def on_epoch_begin(self, loop: Loop) -> None:
             self._seen, self._started = 0, time.perf_counter()
@@ -226,11 +227,14 @@ def _steady() -> Any:
             with Busy() as busy:
                 seconds = _seconds(lambda: steps(held, targets, weights, rates))
             self.resident, self.resident_busy = targets.shape[0] * targets.shape[1] / seconds, busy.share
+            self.steps_a_call = len(targets)
+            self.host = _until_returned(lambda: steps(held, targets, weights, rates, wait=False)) / len(targets)
 
         def figures(self) -> dict[str, Any]:
             speed = statistics.median(self.speeds)
             return {"pictures_per_second": speed, "busy": statistics.median(self.shares) if self.shares else None,
                     "resident": self.resident, "resident_busy": self.resident_busy, "fed": speed / self.resident,
+                    "steps_a_call": self.steps_a_call, "host_ms_a_step": 1000 * self.host,
                     "first_step_seconds": self.compiling}  # fmt: skip
 
     return Steady()
@@ -244,6 +248,17 @@ def _seconds(work: Any, calls: int = 20) -> float:
     for _ in range(calls):
         work()
     return (time.perf_counter() - started) / calls
+
+
+def _until_returned(work: Any, calls: int = 20) -> float:
+    """Seconds until `work` returns, which leaves an accelerator computing; it has ended before the next call."""
+    seconds = []
+    for _ in range(calls):
+        started = time.perf_counter()
+        loss, _ = work()
+        seconds.append(time.perf_counter() - started)
+        float(loss)
+    return statistics.median(seconds)
 
 
 def _samples(data: str) -> Any:

@@ -13,7 +13,7 @@ from transferkit.training.losses import cross_entropy, mean_loss
 class Arrays:
     """A source whose rows are given: view v of a picture is the row plus `shift` times v."""
 
-    at_once = 1
+    for_gpu = False
 
     def __init__(self, *tensors, shift=0.0):
         self.tensors, self.shift = tensors, shift

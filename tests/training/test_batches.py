@@ -86,11 +86,27 @@ def test_long_epochs_come_in_chunks_of_whole_batches(arrays, monkeypatch):
     np.testing.assert_array_equal(np.concatenate([inputs[0] for inputs, _, _ in chunks]), next(whole.epoch(0))[0][0])
 
 
+@pytest.mark.parametrize(
+    ("count", "mixing", "steps"), [(80, {}, [2] * 8), (10, {}, [1, 1]), (80, {"mixup": 0.4}, [1] * 16)]
+)
+def test_pixels_for_a_gpu_come_as_more_steps_a_call_and_are_the_same(arrays, monkeypatch, count, mixing, steps):
+    """Never more than an eighth of an epoch, and mixtures, whose draws go by the chunk, as anywhere else."""
+    monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 5 * 3)
+    pixels = rows(200).astype(np.uint8)
+    here, there = arrays(pixels), arrays(pixels)
+    there.for_gpu = True
+    expected, found = (list(made(source, count=count, **mixing).epoch(1)) for source in (here, there))
+    assert [len(weights) for *_, weights in found] == steps
+    for part in range(3):
+        one, other = (np.concatenate([c[part][0] if part == 0 else c[part] for c in e]) for e in (expected, found))
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("mixing", [{}, {"mixup": 0.4}])
 def test_an_epoch_is_the_same_where_several_threads_ask(arrays, monkeypatch, mixing):
     monkeypatch.setattr(b, "CHUNK_BYTES", 4 * 4 * 5)
     one, two = arrays(rows()), arrays(rows())
-    two.at_once = 2
+    two.for_gpu = True
     together, inner = threading.Barrier(2, timeout=20), two.take
 
     def take(pictures, views):

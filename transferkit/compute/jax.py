@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -172,23 +172,57 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         return (trainable, fixed, slots), (value, outputs)
 
     @jax.jit
-    def run(state: Any, resident: Any, batches: Any) -> Any:
-        return jax.lax.scan(lambda state, batch: one(resident, state, batch), state, batches)
+    def run(state: Any, resident: Any, batches: Any, count: Any) -> Any:
+        step = partial(one, resident)
+        return jax.lax.scan(step, state, batches) if count is None else _first(count, step, state, batches)
+
+    most = 0  # steps that a call on batches of its own has taken
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
         rates: np.ndarray | None = None, rows: np.ndarray | None = None, planned: int = 0, wait: bool = True,
     ) -> tuple[float, np.ndarray]:  # fmt: skip
+        nonlocal most
+        count, mesh = len(targets), _mesh(targets.shape[1])
         resident, stacked = (None, list(inputs)) if rows is None else (list(inputs), None)
-        mesh = _mesh(targets.shape[1])
+        if rows is None:
+            most = max(most, count)
+            stacked, targets, weights, rates = _lengthened((stacked, targets, weights, rates), most)
         state = _placed(mesh, tuple([v.value for v in group] for group in groups))
         resident, rates = _placed(mesh, resident), _placed(mesh, rates)
         stacked, targets, weights, rows = (_placed(mesh, x, 1) for x in (stacked, targets, weights, rows))
-        state, (losses, outputs) = run(state, resident, (stacked, targets, weights, rates, rows))
+        told = None if resident is not None or most == 1 else count  # of one step, a loop would be the longer program
+        state, (losses, outputs) = run(state, resident, (stacked, targets, weights, rates, rows), told)
         for group, content in zip(groups, _placed(mesh, state), strict=True):
             for variable, array in zip(group, content, strict=True):
                 keras_private.put(variable, array)
+        if count < len(losses):
+            losses, outputs = losses[:count], outputs[:count]
         value = losses.mean()
         return (float(value), np.asarray(outputs)) if wait else (value, outputs)
 
     return call
+
+
+def _first(count: Any, step: Any, state: Any, batches: Any) -> Any:
+    """As `jax.lax.scan`, of the first `count` of `batches`, which the program is told as it runs: an epoch's last,
+    shorter call is then no other program, where that of a network takes up to a minute to compile."""
+
+    def body(number: Any, so_far: Any) -> Any:
+        state, found = so_far
+        state, made = step(state, jax.tree.map(lambda x: x[number], batches))
+        return state, jax.tree.map(lambda x, new: x.at[number].set(new), found, made)
+
+    targets = batches[1]
+    found = jnp.zeros(len(targets), jnp.float32), jnp.zeros(targets.shape, jnp.float32)
+    return jax.lax.fori_loop(0, count, body, (state, found))
+
+
+def _lengthened(content: Any, length: int) -> Any:
+    """Arrays [n, …] with zeros up to `length`."""
+
+    def longer(x: Any) -> Any:
+        lacking = length - len(x)
+        return jnp.concatenate([x, jnp.zeros((lacking, *x.shape[1:]), x.dtype)]) if lacking else x
+
+    return jax.tree.map(longer, content)

@@ -144,10 +144,10 @@ def row_names(views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]
 
 
 class Source(Protocol):
-    """Network inputs for (picture, view) pairs. `at_once` says how many threads had best ask it at a time."""
+    """Network inputs for (picture, view) pairs. `for_gpu`: they are pixels, drawn as fast as a GPU trains on them."""
 
     shapes: list[tuple[int, ...]]
-    at_once: int
+    for_gpu: bool
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """Tensors [n, *shape] for pairs given as two int arrays [n]: float32, or uint8 where they are pixels, which
@@ -196,7 +196,7 @@ class PassingRows(ResidentRows):
 class Stored:
     """Rows of a feature set, found once, then gathered by number."""
 
-    at_once = 1
+    for_gpu = False
 
     def __init__(self, features: FeatureSet, views: Views, samples: Samples, wanted: Mapping[int, Sequence[int]]):
         assert samples.sha256 is not None
@@ -256,8 +256,7 @@ class Streamed:
         self.views, self.samples, self.network = views, samples, network
         self.shapes = shapes
         self._asked = 0  # views so far
-        # Of what is drawn for a GPU, the last pictures of a batch would keep the other cores waiting for the next.
-        self.at_once = 2 if network is None and compute.gpu_count() else 1
+        self.for_gpu = network is None and compute.gpu_count() > 0
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `Source.take`. Pixels where there is no network."""

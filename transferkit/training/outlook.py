@@ -84,7 +84,7 @@ class RandomRows:
 
     shapes: list[tuple[int, ...]]
     scale: float = 1.0
-    at_once: int = 1
+    for_gpu: bool = False
 
     def take(self, pictures: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
         """See `features.row_sources.Source`."""
