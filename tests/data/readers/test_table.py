@@ -52,6 +52,23 @@ def test_columns_are_parted_by_any_of_the_usual_signs(rows: Write, sign: str) ->
     assert (len(found), as_folders(found)) == (8, True)
 
 
+@pytest.mark.parametrize("cell", ["['{label}', 'wet']", '["{label}","wet"]', "['{label}' 'wet']"])
+@pytest.mark.parametrize("delimiter", ["", ","])
+def test_lists_in_cells_are_several_labels(rows: Write, cell: str, delimiter: str) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    found = scan(rows("path,label", "{path}," + quoted), reading=Reading(label_delimiter=delimiter))
+    assert (found.task, found.classes) == ("multilabel", ("a", "b", "wet"))
+    assert any("are read as lists of labels" in note for note in found.notes)
+
+
+def test_brackets_without_quotes_may_be_names_and_are_opened_when_asked(rows: Write) -> None:
+    source = rows("path,label", '{path},"[{label}, n{name}]"')
+    found = scan(source)
+    assert (found.task, len(found.classes), found.classes[0]) == ("classify", 8, "[a, n0]")
+    assert any("--label-delimiter 'comma'" in note for note in found.notes)
+    assert scan(source, reading=Reading(label_delimiter="comma")).classes == ("a", "b", "n0", "n1", "n2", "n3")
+
+
 def test_bars_inside_of_cells_part_no_columns(rows: Write) -> None:
     found = scan(rows("path,label|tags", "{path},{label}|wet"), reading=Reading(label_column=("label|tags",)))
     assert found.classes == ("a|wet", "b|wet")

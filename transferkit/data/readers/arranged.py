@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transferkit.data.readers import grids
-from transferkit.data.readers.cells import in_cell, names_in, number
+from transferkit.data.readers.cells import in_cell, listed_names, names_in, number
 from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, fields, filled, hold_words, mapped, together
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
@@ -127,6 +127,10 @@ def _label_names(table: Table, labels: Sequence[str]) -> dict[str, str]:
 def _label_cells(table: Table, reading: Reading) -> None:
     """Take cells apart as asked, and put names in the place of codes."""
     sign = _DELIMITERS.get(reading.label_delimiter, reading.label_delimiter)
+    if _take_lists(table):
+        sign = ""
+    elif sign:
+        _open_brackets(table)
     names = load_names(Path(reading.classes).expanduser()) if reading.classes else {}
     if not sign and not names:
         _suspect(table)
@@ -142,9 +146,35 @@ def _label_cells(table: Table, reading: Reading) -> None:
         row["label"] = ";".join(cells) + (";" if several and len(cells) == 1 else "")
 
 
+def _take_lists(table: Table) -> bool:
+    """Write labels as `a;b` where every cell is a list of names, as other programs save it; whether that is so."""
+    cells = {row["label"] for _, row in table.rows if row["label"].strip()}
+    lists = {cell: listed_names(cell) for cell in cells}
+    if not cells or any(names is None for names in lists.values()):
+        return False
+    for _, row in table.rows:
+        names = [in_cell(name) for name in lists.get(row["label"]) or [] if name]
+        row["label"] = ";".join(names) + (";" if len(names) == 1 else "")
+    table.notes.append(f"labels such as {min(cells, key=lambda c: (len(c), c)).strip()} are read as lists of labels")
+    return True
+
+
+def _open_brackets(table: Table) -> None:
+    """Drop the brackets around the labels of a cell (`[a, b]`, `{a,b}`) where every cell has them."""
+    for (_, row), cell in zip(table.rows, _without_brackets([row["label"] for _, row in table.rows]), strict=True):
+        row["label"] = cell
+
+
+def _without_brackets(cells: Sequence[str]) -> list[str]:
+    stripped = [cell.strip() for cell in cells]
+    if all(cell[:1] + cell[-1:] in ("[]", "()", "{}") for cell in stripped if cell):
+        return [cell[1:-1] for cell in stripped]
+    return stripped
+
+
 def _suspect(table: Table) -> None:
     """Say where labels look like several in one cell."""
-    cells = Counter(row["label"].strip() for _, row in table.rows)
+    cells = Counter(_without_brackets([row["label"] for _, row in table.rows]))
     for sign in _SUSPECTED:
         joined = [cell for cell in cells if sign in cell.strip(sign)]
         counts = Counter(part.strip() for cell in cells for part in cell.split(sign))
@@ -156,7 +186,7 @@ def _suspect(table: Table) -> None:
             continue
         word = next((name for name, found in _DELIMITERS.items() if found == sign and sign in ", "), sign)
         table.notes.append(
-            f"labels such as {listed(joined, 2)} look like several joined by '{sign}': if so, give "
+            f"labels such as {listed([repr(cell) for cell in joined], 2)} look like several joined by '{sign}': if so, give "
             f"--label-delimiter '{word}'"
         )
         return
