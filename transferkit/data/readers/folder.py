@@ -123,7 +123,10 @@ def walk_folder(
     if loose:
         table = any(name.lower().endswith(".csv") for name in walk.other)
         walk.problems.append(
-            f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
+            f"{shown(root)} is a film and says no classes; put films into the folders of their classes and give the "
+            "folder above, or give a table of films and labels"
+            if is_film(root.name) and not os.path.isdir(root)
+            else f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
             f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root)}"
         )
     parts = split_folders(walk, folders, excluded)
@@ -261,7 +264,9 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
             walk.problems.append(f"{listed(missing)} {verb} in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
-        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{_films_in(walk, '')}")
+        walk.notes.append(
+            f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{walk.packed()}{_films_in(walk, '')}"
+        )
     if walk.outside:
         path, target = next(iter(walk.outside.items()))
         what = "link leads" if len(walk.outside) == 1 else "links lead"
