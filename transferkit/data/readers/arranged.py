@@ -186,8 +186,8 @@ def _suspect(table: Table) -> None:
             continue
         word = next((name for name, found in _DELIMITERS.items() if found == sign and sign in ", "), sign)
         table.notes.append(
-            f"labels such as {listed([repr(cell) for cell in joined], 2)} look like several joined by '{sign}': if so, give "
-            f"--label-delimiter '{word}'"
+            f"labels such as {listed([repr(cell) for cell in joined], 2)} look like several joined by '{sign}': if so, "
+            f"give --label-delimiter '{word}'"
         )
         return
 

@@ -1,4 +1,4 @@
-"""Where a picture may lie that a table names and that is not there: what to say of it, so that the table is corrected."""
+"""Where a picture lies that a table names and that is not there: what to say, so that the table can be corrected."""
 
 from __future__ import annotations
 

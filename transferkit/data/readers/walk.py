@@ -125,7 +125,7 @@ class Walk:
         return f" (it holds {', '.join(filter(None, here))}){self.packed(below)}" if any(here) else ""
 
     def packed(self, below: str = "") -> str:
-        """What to add where archives lie in a folder: one is read where it is given itself, and not inside of others."""
+        """What to add where archives lie in a folder: one is read where it is given, not inside of others."""
         inside = os.path.join(below, "") if below else ""
         archives = [path for path in self.other if path.startswith(inside) and path.lower().endswith(ARCHIVES)]
         if not archives:
