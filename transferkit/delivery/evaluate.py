@@ -16,6 +16,7 @@ from transferkit.console import Reporter
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
+from transferkit.delivery import statements
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import Drift, drift
@@ -96,6 +97,8 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
         return scoring.scores(part, outputs[rows, :count], manifest.seed, facts.limits(), extra=extra)
 
     found = Evaluation(scores=scored(np.arange(len(samples))))
+    if related := statements.related(found.scores):
+        reporter.warn(related)
     if data is not None:
         found.overlap, new = _overlap(samples, saved, reporter)
         if len(new) < len(samples):

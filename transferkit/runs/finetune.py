@@ -87,7 +87,9 @@ class Job:
         started = time.monotonic()
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
-        said = coarse_test(splits.counts()["test"], self.samples.task, self.settings.folds)
+        said = coarse_test(
+            splits.counts()["test"], self.samples.task, self.settings.folds, splits.groups(self.samples)["test"]
+        )
         if said is not None:
             self.reporter.say(said)
         splitting = time.monotonic() - started
@@ -135,7 +137,10 @@ class Job:
             splits.counts(), plan.sizes(self.samples), plan.disk(found, self.cache)
         )  # fmt: skip
         layers, frozen = plan.layers(backbone, found)
-        said, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
+        said, unlabeled = (
+            coarse_test(counts["test"], self.samples.task, s.folds, splits.groups(self.samples)["test"]),
+            self._pool(),
+        )
         notes = [*([] if said is None else [said]), *([] if unlabeled is None else [unlabeled.words])]
         if s.views == "auto":
             notes.append(f"how many views pay is found in training; {views.count} are reckoned with here")
