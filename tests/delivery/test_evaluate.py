@@ -54,6 +54,17 @@ def copy(made, tmp_path):
     return tmp_path
 
 
+def test_an_option_that_it_does_not_take_is_not_advised_alone(copy):
+    (copy / "data" / "3").mkdir()
+    result = call("evaluate", copy / "run", copy / "data")
+    assert (result.code, "holds no picture" in result.err) == (2, True)
+    said = " ".join(result.err.split())
+    assert (
+        f"evaluate has no such options: write the data with them first, transferkit data convert {copy / 'data'}"
+        in said
+    )
+
+
 def test_its_own_test_split_needs_no_exclusion_file(made, copy):
     assert (made / "out.txt").rename(copy / "moved.txt")
     try:

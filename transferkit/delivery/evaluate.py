@@ -6,6 +6,8 @@ Pictures of other data that the run was trained on are counted, and the rest is 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord
 from transferkit.runs.tables import Picture, same_label
 
+READING = ("exclude", "task", *(name.replace("_", "-") for name in Reading.__dataclass_fields__))  # options
 SEEN = ("train", "val")  # splits that had a say in the model
 
 
@@ -155,13 +158,26 @@ def _said(counts: dict[str, int], total: int) -> str | None:
 
 def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
-    samples = _read_as_then(data, pictures.reading_of(manifest), facts)
+    try:
+        samples = _read_as_then(data, pictures.reading_of(manifest), facts)
+    except DataError as error:
+        raise DataError(f"{error}{_without_options(data, str(error))}") from error
     if list(samples.classes) != facts.classes:
         raise DataError(
             f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts.classes)}; "
             "give evaluate the folder or CSV itself, so that it is read with the run's classes"
         )
     return samples
+
+
+def _without_options(data: Any, said: str) -> str:
+    """What to add where an error names options of reading: evaluate has none, and reads as the run did."""
+    if not isinstance(data, str | os.PathLike) or not re.search(rf"--({'|'.join(READING)})\b", said):
+        return ""
+    return (
+        "\nevaluate has no such options: write the data with them first, transferkit data convert "
+        f"{shlex.quote(os.fspath(data))} OUT …, and evaluate on OUT"
+    )
 
 
 def _read_as_then(data: Any, then: Reading, facts: ModelFacts) -> Samples:

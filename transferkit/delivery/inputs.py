@@ -21,7 +21,7 @@ from transferkit.data.readers.encoding import decode_text, locate
 from transferkit.data.readers.grids import TEXT
 from transferkit.data.readers.rows import load_paths
 from transferkit.data.readers.table import TABLES
-from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
+from transferkit.data.readers.walk import ARCHIVES, is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, TransferKitError, nearest
 from transferkit.quantities import plural
@@ -74,11 +74,12 @@ def find(
 
 @dataclass
 class _Left:
-    """What was passed over: figures by their run, films by the folder that was named, and what is to be said of files
-    that a list names and that are not there."""
+    """What was passed over: figures by their run, films and archives by the folder that was named, and what is to be
+    said of files that a list names and that are not there."""
 
     figures: dict[Path, int] = field(default_factory=dict)
     films: dict[Path, int] = field(default_factory=dict)
+    archives: dict[Path, int] = field(default_factory=dict)
     lists: dict[Path, str] = field(default_factory=dict)
 
     def notes(self) -> Iterator[str]:
@@ -86,8 +87,9 @@ class _Left:
         if self.figures:
             count, runs = plural(sum(self.figures.values()), "figure"), [str(run) for run in self.figures]
             yield f"left out {count} of {listed(runs, 3)}, as figures of runs are no pictures"
-        for folder, number in self.films.items():
-            yield f"left out {plural(number, 'film')} of {shown(folder)}: name the films themselves to have them too"
+        for what, found in (("film", self.films), ("archive", self.archives)):
+            for folder, number in found.items():
+                yield f"left out {plural(number, what)} of {shown(folder)}: name the {what}s themselves to have them too"
         for path, hint in self.lists.items():
             if hint:
                 yield f"{shown(path)} names files that do not exist below {shown(path.parent)}{hint}"
@@ -169,6 +171,8 @@ def _below(folder: Path, left: _Left, step: float | None) -> list[Path]:
         raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
     films = sum(map(is_film, walk.other))
     left.films |= {folder: films} if films else {}
+    archives = sum(name.lower().endswith(ARCHIVES) for name in walk.other)
+    left.archives |= {folder: archives} if archives else {}
     return kept
 
 
