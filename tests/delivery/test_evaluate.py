@@ -55,7 +55,7 @@ def copy(made, tmp_path):
 
 
 def test_an_option_that_it_does_not_take_is_not_advised_alone(copy):
-    (copy / "data" / "3").mkdir()
+    (copy / "data" / "empty").mkdir()
     result = call("evaluate", copy / "run", copy / "data")
     assert (result.code, "holds no picture" in result.err) == (2, True)
     said = " ".join(result.err.split())

@@ -89,7 +89,8 @@ class _Left:
             yield f"left out {count} of {listed(runs, 3)}, as figures of runs are no pictures"
         for what, found in (("film", self.films), ("archive", self.archives)):
             for folder, number in found.items():
-                yield f"left out {plural(number, what)} of {shown(folder)}: name the {what}s themselves to have them too"
+                told = f"left out {plural(number, what)} of {shown(folder)}"
+                yield f"{told}: name the {what}s themselves to have them too"
         for path, hint in self.lists.items():
             if hint:
                 yield f"{shown(path)} names files that do not exist below {shown(path.parent)}{hint}"

@@ -157,7 +157,7 @@ def _above(root: Path) -> str:
     with suppress(OSError):
         beside = [entry for entry in above.iterdir() if entry.is_dir() and entry.name[0] != "." and entry != root]
         if any(Walk(above, strict=False).entries(entry.name)[1] for entry in beside[:8]):
-            return f"; or, if {shown(root.name)} is one of the classes, give the folder above: {shown(above)}"
+            return f"; or, if {shown(root.name)} is one of the classes, give the folder above ({shown(above)})"
     return ""
 
 
@@ -238,7 +238,7 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     root = shown(walk.root)
     if walk.unreadable:
         walk.problems.append(
-            f"{len(walk.unreadable)} pictures cannot be read; remove or --exclude them: "
+            f"{plural(len(walk.unreadable), 'picture')} cannot be read; remove or --exclude them: "
             + listed([f"{path} {reason}" for path, reason in walk.unreadable])
         )
     if classes is not None:
