@@ -2,8 +2,9 @@
 
 import pytest
 
+from transferkit import config
 from transferkit.evaluation.intervals import wilson
-from transferkit.runs.beforehand import coarse_test
+from transferkit.runs.beforehand import coarse_test, trained_head
 
 
 def test_a_small_test_split_is_told_in_points() -> None:
@@ -34,3 +35,13 @@ def test_pictures_of_one_film_are_not_reckoned_with_as_many() -> None:
 def test_the_limit_is_a_half_width_of_a_tenth() -> None:
     widths = {n: (wilson(round(0.8 * n), n)[1] - wilson(round(0.8 * n), n)[0]) / 2 for n in range(1, 120)}
     assert all((coarse_test(n, "classify", 0) is not None) == (width > 0.10) for n, width in widths.items())
+
+
+def test_options_by_which_no_classifier_is_chosen_are_named() -> None:
+    def said(**settings: object) -> str | None:
+        return trained_head(config.make({"backbone": "mini", **settings}))
+
+    assert said() is None
+    assert said(epochs=2, head="auto") is said(epochs=2, head="mlp") is said(epochs=2, unfreeze="last:1") is None
+    assert "because --epochs says how; with --head auto the best" in (said(epochs=2) or "")
+    assert "because --dropout, --batch-size say how" in (said(dropout=0.1, batch_size=8) or "")

@@ -161,7 +161,8 @@ def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
     try:
         samples = _read_as_then(data, pictures.reading_of(manifest), facts)
     except DataError as error:
-        raise DataError(f"{error}{_without_options(data, str(error))}") from error
+        said = str(error.args[0])  # in the words of the command line, also where Python asks
+        raise DataError(said + _without_options(data, said)) from error
     if list(samples.classes) != facts.classes:
         raise DataError(
             f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts.classes)}; "

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from transferkit import tasks
+from transferkit.config import Settings
+from transferkit.config.declarations import OF_HEADS, TRAINED
+from transferkit.data.samples import Samples
+from transferkit.data.splitting.split import Splits
 from transferkit.evaluation.intervals import wilson
 from transferkit.quantities import plural
 
 TYPICAL = 0.8  # accuracy at which the width is told; it is a little wider at lower ones
 WIDE = 0.10  # half widths up to this go without saying
+
+
+def said(settings: Settings, samples: Samples, splits: Splits) -> list[str]:
+    """All that is to be said before a run, in sentences.
+
+    Args:
+        settings: of the run.
+        samples: the pictures.
+        splits: of them.
+    """
+    tested, groups = splits.counts()["test"], splits.groups(samples)["test"]
+    found = (coarse_test(tested, samples.task, settings.folds, groups), trained_head(settings))
+    return [sentence for sentence in found if sentence is not None]
 
 
 def coarse_test(pictures: int, task: str, folds: int, groups: int | None = None) -> str | None:
@@ -36,6 +53,23 @@ def coarse_test(pictures: int, task: str, folds: int, groups: int | None = None)
     return (
         f"{pictures} test pictures: a score will be known to about ±{100 * half:.0f} points only; --folds 5 judges "
         "by cross-validation too"
+    )
+
+
+def trained_head(settings: Settings) -> str | None:
+    """That options of training, and which, have a head trained where a classifier would be chosen; None without any.
+
+    Args:
+        settings: of the run.
+    """
+    if settings.head != "auto" or settings.chooses_head:
+        return None
+    names = TRAINED if settings.unfreeze == "none" else OF_HEADS
+    asked = [name for name in names if name in settings.model_fields_set]
+    flags = ", ".join("--" + name.replace("_", "-") for name in asked)
+    return (
+        f"a neural network is trained as the classifier, because {flags} {'says' if len(asked) == 1 else 'say'} how; "
+        "with --head auto the best of many kinds is chosen by cross-validation"
     )
 
 
