@@ -207,8 +207,8 @@ class SearchJob(JournalledJob):
         how_judged = f"{pairs} folds" if pairs > 1 else "validation"
         self.reporter.heading(
             f"searching {plural(len(self.space.names), 'setting')} by {self.algorithm} search: "
-            f"{plural(oracle.planned, 'trial')} on {plural(pictures, 'picture')}, judged by {how_judged}; the test split "
-            "is not looked at"
+            f"{plural(oracle.planned, 'trial')} on {plural(pictures, 'picture')}, judged by {how_judged}; the test "
+            "split is not looked at"
         )
         self.reporter.say(f"space: {self.space}")
 
