@@ -70,6 +70,14 @@ def test_small_gaps_and_gaps_within_noise_are_a_good_fit(train, val, n):
     assert f"{val:.3f}" in found.evidence[0]
 
 
+@pytest.mark.parametrize(("n", "said"), [(6, True), (300, False)])
+def test_where_nothing_was_found_and_few_pictures_looked_at_that_is_said(n, said):
+    metrics = {"val": scores(0.5, 0.5, n=n)["val"], "baselines": {}}
+    found = diagnose([], metrics, CONTEXT)
+    assert found.state == GOOD
+    assert (f"{n} validation pictures show large faults only" in found.evidence[0]) == said
+
+
 def test_chance_alone_rarely_accuses_a_good_fit():
     rng = np.random.default_rng(0)
     accused = 0
