@@ -197,6 +197,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.name in absent.err
     assert call("weights", "verify", "mobilenet_0.25").code == 1
     assert call("weights", "verify").code == 0
+    assert "no weights are here to be verified" in call("weights", "verify").out
     assert "0 files" in call("weights", "list").out
     assert call("weights", "add", tmp_path / "absent.h5").code == 2
     rows = json.loads(call("weights", "list", "--json").out)
