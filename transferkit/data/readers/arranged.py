@@ -19,6 +19,7 @@ from transferkit.errors import ConfigError
 
 _DELIMITERS = {"comma": ",", "space": " ", "tab": "\t", "semicolon": ";", "pipe": "|", "slash": "/", "plus": "+"}
 _COUNTS = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # numbers of rows, as pandas writes them
+TRUTHS = {"true": "1", "false": "0"}
 _SUSPECTED = ("|", ",", "/", "+", " ")
 
 
@@ -49,6 +50,7 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         DataError: no column leads to pictures, or several do; or none is the label.
         ConfigError: an option has no effect on this table.
     """
+    _take_truths(table)
     rows = [row for _, row in table.rows[:LOOKED_AT]]
     usual = "path" in table.columns and ("label" in table.columns or not hold_words(table.targets, rows))
     if not usual or reading:
@@ -64,6 +66,20 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         raise ConfigError("--label-delimiter has no effect on several label columns; drop it")
     elif reading.classes:
         _name_columns(table, load_names(Path(reading.classes).expanduser()))
+
+
+def _take_truths(table: Table) -> None:
+    """Columns of True and False, as pandas writes one a class, as 1 and 0; one alone may hold two classes' names."""
+
+    def of_truths(column: str) -> bool:
+        return all(row[column].strip().lower() in TRUTHS for _, row in table.rows)
+
+    columns = [column for column in dict.fromkeys(table.columns) if table.rows and of_truths(column)]
+    if len(columns) < 2:
+        return
+    for _, row in table.rows:
+        row |= {column: TRUTHS[row[column].strip().lower()] for column in columns}
+    table.notes.append(f"True and False are read as 1 and 0 in the columns {listed(columns, 3)}")
 
 
 def _move(table: Table, found: Mapping, finder: Finder) -> None:
@@ -150,7 +166,11 @@ def _take_lists(table: Table) -> bool:
     """Write labels as `a;b` where every cell is a list of names, as other programs save it; whether that is so."""
     cells = {row["label"] for _, row in table.rows if row["label"].strip()}
     lists = {cell: listed_names(cell) for cell in cells}
-    if not cells or any(names is None for names in lists.values()):
+    plain = [cell for cell, names in lists.items() if names is None]
+    if plain or not cells:
+        if len(plain) < len(cells):
+            odd = min(cells.difference(plain), key=lambda cell: (len(cell), cell))
+            table.notes.append(f"some labels are lists, such as {odd}, and others are not: each is taken as one name")
         return False
     for _, row in table.rows:
         names = [in_cell(name) for name in lists.get(row["label"]) or [] if name]
