@@ -23,6 +23,7 @@ def test_load_data(digits: Path) -> None:
     assert data.classes == ("0", "1", "2", "3", "4", "5", "6", "8", "9")
     assert len(data) == 180
     assert data.counts()["3"] == 20
+    assert repr(data) == f"Data({str(digits)!r}: 180 pictures, 9 classes)"
     with pytest.raises(DataError, match="does not exist"):
         tk.load_data(digits / "absent")
 
