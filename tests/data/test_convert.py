@@ -125,6 +125,8 @@ def test_an_order_of_classes_is_not_lost_without_a_word(name: str, corpus: Corpu
     result = call("data", "convert", source, tmp_path / name, "--task", "ordinal", "--classes", "rose,daisy,tulip")
     assert "read it with --task ordinal --classes rose,daisy,tulip" in result.out
     assert scan(tmp_path / name, task="ordinal", order=("rose", "daisy", "tulip")).classes[0] == "rose"
+    unknown = call("data", "convert", source, tmp_path / f"other-{name}", "--task", "ordinal")
+    assert (unknown.code, "--classes" in unknown.out) == (0, False)  # nobody has said an order
     divided = call("data", "split", source, "--output", tmp_path / "s.csv", "--task", "ordinal", "--classes",
                    "rose,daisy,tulip")  # fmt: skip
     assert "read it with --task ordinal --classes rose,daisy,tulip" in divided.out

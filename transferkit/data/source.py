@@ -125,9 +125,9 @@ def order_options(samples: Samples) -> str:
         samples: of any task.
 
     Returns:
-        Options; empty where classes have no order.
+        Options; empty where classes have no order, or none that is known.
     """
-    if not samples.kind.ordered:
+    if not samples.ordered or not samples.kind.ordered:
         return ""
     by_number = samples.kind.arranged(samples.classes, None) == samples.classes
     return f"--task {samples.task}" + ("" if by_number else f" --classes {shlex.quote(','.join(samples.classes))}")

@@ -87,6 +87,9 @@ def test_one_column_of_true_and_false_names_two_classes(rows: Write) -> None:
     source = rows("path,label", "{path},{n}")
     source.write_text(source.read_text().replace(",1", ",True").replace(",0", ",False"))
     assert scan(source).classes == ("False", "True")
+    source = rows("path,class,checked", "{path},{n},True")
+    source.write_text(source.read_text().replace(",1,", ",True,").replace(",0,", ",False,"))
+    assert scan(source).classes == ("False", "True")
 
 
 def test_brackets_without_quotes_may_be_names_and_are_opened_when_asked(rows: Write) -> None:

@@ -9,7 +9,17 @@ from pathlib import Path
 
 from transferkit.data.readers import grids
 from transferkit.data.readers.cells import in_cell, listed_names, names_in, number
-from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, fields, filled, hold_words, mapped, together
+from transferkit.data.readers.columns import (
+    LABELS,
+    LOOKED_AT,
+    Cells,
+    Mapping,
+    fields,
+    filled,
+    hold_words,
+    mapped,
+    together,
+)
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.request import Reading
@@ -50,7 +60,7 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         DataError: no column leads to pictures, or several do; or none is the label.
         ConfigError: an option has no effect on this table.
     """
-    _take_truths(table)
+    _take_truths(table, reading)
     rows = [row for _, row in table.rows[:LOOKED_AT]]
     usual = "path" in table.columns and ("label" in table.columns or not hold_words(table.targets, rows))
     if not usual or reading:
@@ -68,13 +78,14 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         _name_columns(table, load_names(Path(reading.classes).expanduser()))
 
 
-def _take_truths(table: Table) -> None:
-    """Columns of True and False, as pandas writes one a class, as 1 and 0; one alone may hold two classes' names."""
+def _take_truths(table: Table, reading: Reading) -> None:
+    """Columns of True and False, as pandas writes one a class, as 1 and 0; one for all classes holds names of two."""
 
     def of_truths(column: str) -> bool:
         return all(row[column].strip().lower() in TRUTHS for _, row in table.rows)
 
-    columns = [column for column in dict.fromkeys(table.columns) if table.rows and of_truths(column)]
+    alone = any(column.lower() in LABELS for column in table.columns) or len(reading.label_column) == 1
+    columns = [] if alone or not table.rows else list(filter(of_truths, dict.fromkeys(table.columns)))
     if len(columns) < 2:
         return
     for _, row in table.rows:

@@ -54,6 +54,8 @@ class Splits:
 
     def groups(self, samples: Samples) -> dict[Part, int]:
         """Groups per part of the samples that were split; those without one count by themselves."""
+        if not any(samples.group):
+            return self.counts()
         names = [group or f"\0{i}" for i, group in enumerate(samples.group)]
         return {part: len({n for n, p in zip(names, self.assignment, strict=True) if p == part}) for part in PARTS}
 
