@@ -453,7 +453,7 @@ def test_arrays_of_other_targets() -> None:
         (np.zeros((2, 4, 4, 3), np.uint8), [0.5, 1], "regress"),
         (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "one class only"),
         (np.zeros((0, 4, 4, 3), np.uint8), [], "empty"),
-        ([np.zeros((4, 4, 2), np.uint8)] * 2, [0, 1], r"array\[0\] is uint8 \[4, 4, 2\]"),
+        ([np.zeros((4, 4, 2), np.uint8)] * 2, [0, 1], r"array\[0\] and 1 more are uint8 \[4, 4, 2\]"),
     ],
 )
 def test_arrays_that_cannot_be_used(x: object, y: object, words: str) -> None:

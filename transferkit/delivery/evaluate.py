@@ -15,6 +15,7 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
@@ -91,7 +92,14 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else typical_features.load(layout.typical)
     model = model if reference is None else typical_features.with_features(model)
-    outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
+    try:
+        outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
+    except PictureError as error:
+        if data is None:  # what is wrong with the run's own pictures was told before
+            raise
+        raise DataError(
+            f"{error}; `transferkit data check` lists all such files of the data: leave them out of it"
+        ) from error
     count = len(facts.classes)
     extra = metric_registry.goal(manifest.config.metric, facts.task).extra
 
@@ -160,6 +168,8 @@ def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
     try:
         samples = _read_as_then(data, pictures.reading_of(manifest), facts)
+    except PictureError:
+        raise
     except DataError as error:
         said = str(error.args[0])  # in the words of the command line, also where Python asks
         raise DataError(said + _without_options(data, said)) from error

@@ -127,7 +127,7 @@ def walk_folder(
             "folder above, or give a table of films and labels"
             if is_film(root.name) and not os.path.isdir(root)
             else f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
-            f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root)}"
+            f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root, films)}"
         )
     parts = split_folders(walk, folders, excluded)
     for folder, part in parts:
@@ -149,14 +149,14 @@ def _lie(count: int) -> str:
     return f"{plural(count, 'picture')} {'lies' if count == 1 else 'lie'}"
 
 
-def _above(root: Path) -> str:
-    """What to add where `root` may be the folder of one class: the folder above has others with pictures."""
+def _above(root: Path, films: bool) -> str:
+    """What to add where `root` may be the folder of one class: the folder above has others with pictures, or films."""
     above = root.parent
     if not os.path.isdir(root):  # an archive is no class
         return ""
     with suppress(OSError):
         beside = [entry for entry in above.iterdir() if entry.is_dir() and entry.name[0] != "." and entry != root]
-        if any(Walk(above, strict=False).entries(entry.name)[1] for entry in beside[:8]):
+        if any(Walk(above, strict=False, films=films).entries(entry.name)[1] for entry in beside[:8]):
             return f"; or, if {shown(root.name)} is one of the classes, give the folder above ({shown(above)})"
     return ""
 
