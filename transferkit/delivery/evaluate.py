@@ -82,6 +82,9 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
         layout: of the run.
         data: labelled pictures, as `finetune` takes them, or samples; None: the run's own.
         reporter: is told of the progress.
+
+    Raises:
+        DataError: a picture of `data` cannot be read.
     """
     manifest, facts = layout.complete(), _facts(layout)
     if note := facts.outdated():
