@@ -23,6 +23,7 @@ def test_load_data(digits: Path) -> None:
     assert data.classes == ("0", "1", "2", "3", "4", "5", "6", "8", "9")
     assert len(data) == 180
     assert data.counts()["3"] == 20
+    assert repr(data) == f"Data({str(digits)!r}: 180 pictures, 9 classes)"
     with pytest.raises(DataError, match="does not exist"):
         tk.load_data(digits / "absent")
 
@@ -222,5 +223,5 @@ def test_pictures_are_taken_as_objects_and_what_is_none_is_told(digits_run: Any)
     assert "not float32; of values 0–1 make them by (255 * x)" in found.error
     with pytest.raises(DataError, match="4 pictures are explained one by one"):
         digits_run.explain(np.zeros((4, 8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="a NoneType is no picture"):
+    with pytest.raises(DataError, match="NoneType is no picture"):
         digits_run.explain(None)

@@ -86,7 +86,7 @@ def test_what_follows_from_a_wrong_value_is_not_reported() -> None:
         ({"split": (0.7, 0.7, 0.3)}, "sums to 1.7"),
         ({"l2": float("inf")}, "--l2 inf: must be a finite number"),
         ({"learning_rate": float("nan")}, "--learning-rate nan"),
-        ({"backbone": 3}, "--backbone 3: must be a valid string"),
+        ({"backbone": 3}, "--backbone 3: must be text"),
     ],
 )
 def test_what_cannot_take_effect_is_refused(values: dict[str, Any], message: str) -> None:

@@ -37,3 +37,4 @@ def test_problems_are_raised_together_and_once() -> None:
 def test_nearest_names() -> None:
     assert errors.nearest("VGG61", ["vgg16", "resnet50"]) == "; nearest: 'vgg16'"
     assert errors.nearest("zzz", ["vgg16"]) == ""
+    assert errors.nearest(5, ["vgg16"]) == ""  # type: ignore[arg-type]

@@ -179,6 +179,7 @@ def test_regression_answers_in_the_users_units():
     ("arguments", "message"),
     [
         ({"classes": 1}, "needs 2 or more"),
+        ({"classes": "3"}, "must be a whole number"),
         ({"classes": 0, "task": "regress"}, "0 outputs"),
         ({"width": 0}, r"widths \(0,\)"),
         ({"dropout": 1.0}, "dropout 1.0 must be at least 0 and below 1"),

@@ -34,6 +34,7 @@ def python(words):
         ("again:\n  transferkit tune d --folds 3\n--views 0", "again:\n  transferkit tune d --folds 3\nviews=0"),
         ("say it with --label-column (repeat it)", "say it with label_column= (repeat it)"),
         ("--frames every:1s takes --unfreeze from:block5: x", "frames='every:1s' takes unfreeze='from:block5': x"),
+        ("--seed a: must be a whole number", "seed='a': must be a whole number"),
         ("a -- b, x--y, ---", "a -- b, x--y, ---"),
     ],
 )  # fmt: skip

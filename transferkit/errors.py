@@ -68,8 +68,8 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """`"; nearest: 'vgg16', 'vgg19'"`, or the empty string where nothing is near.
 
     Args:
-        word: what was given.
+        word: what was given; of a value of another type, as Python callers may give it, its text.
         options: what there is.
     """
-    near = get_close_matches(word.lower(), list(options), n=3, cutoff=0.5)
+    near = get_close_matches(str(word).lower(), list(options), n=3, cutoff=0.5)
     return "; nearest: " + ", ".join(f"'{shown(n)}'" for n in near) if near else ""

@@ -320,8 +320,13 @@ def _check(
 ) -> None:
     if task not in tasks.NAMES:
         raise ConfigError(f"task '{task}' is unknown; choose {', '.join(tasks.NAMES)}")
+    if not isinstance(classes, int | np.integer) or isinstance(classes, bool):
+        raise ConfigError(f"classes={classes!r}: must be a whole number, how many classes there are")
     if classes < 1 or (tasks.of(task).exclusive and classes < 2):
         raise ConfigError(f"a {task} head with {classes} outputs makes no sense; classification needs 2 or more")
+    numbers = (*widths, dropout, *penalties)
+    if any(not isinstance(number, int | float | np.number) for number in numbers):
+        raise ConfigError("head widths, dropout, l1 and l2 must be numbers: " + ", ".join(map(repr, numbers)))
     if any(w < 1 for w in widths):
         raise ConfigError(f"head widths {widths} must be 1 or more")
     if not 0 <= dropout < 1:

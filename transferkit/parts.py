@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ def backbone(
     """
     from transferkit.backbones.build import build
 
+    _is_text("name", name, os.PathLike)
+    _is_text("weights", weights, os.PathLike)
     compute.start(dtypes=False)  # the loop is the user's, and so is its number format
     return build(name, weights, size, seed, offline, pooler=pooler).model
 
@@ -60,6 +63,7 @@ def freeze(base: keras.Model, policy: str, batchnorm: str = "frozen") -> keras.M
     from transferkit.backbones import freeze as room
 
     _is_network("base", base)
+    _is_text("policy", policy)
     return room.freeze(base, policy, batchnorm)
 
 
@@ -123,6 +127,11 @@ def assemble(base: keras.Model, head: keras.Model, scaling: str | None = None) -
     for layer in preprocessing(scaling):
         x = layer(x)
     return keras.Model(inputs, head(base(x)), name="transferkit")
+
+
+def _is_text(name: str, given: object, *others: type) -> None:
+    if not isinstance(given, (str, *others)):
+        raise ConfigError(f"{name}={given!r:.60}: must be text")
 
 
 def _is_network(name: str, given: object) -> None:

@@ -52,7 +52,8 @@ def _argument(found: re.Match[str]) -> str:
         after = "" if value is None else found[0][found[0].index(name) + len(name) :]
         return f"{bare.replace('-', '_')}={bare == name}{after}"
     python = name.replace("-", "_")
-    if value is None or value in SENTENCE:
+    told = found.string[found.end() : found.end() + 1] == ":"  # of a value that is refused: `--seed a: must be …`
+    if value is None or (value in SENTENCE and not told):
         return f"{python}=" + ("" if value is None else f" {value}")
     return f"{python}={_literal(value)}"
 

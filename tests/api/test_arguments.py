@@ -46,6 +46,23 @@ def test_each_verb_asks_for_its_types(verb: Any, argument: str, value: Any) -> N
         verb(*first, **{argument: value})
 
 
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda: tk.compare(3, "run"), "runs=3: must be a path"),
+        (lambda: tk.label("pool", 3), "run=3: must be a path or None"),
+        (lambda: tk.reproduce(3), "run=3: must be a path"),
+        (lambda: tk.backbone(3), "name=3: must be text"),
+        (lambda: tk.finetune("data", exclude=3), "exclude=3: must be text, or a list of texts"),
+        (lambda: tk.finetune("data", unlabeled=3), "unlabeled=3: must be a path"),
+    ],
+)
+def test_runs_networks_and_what_is_read_first_are_asked_for_too(ask: Any, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        ask()
+    assert str(refused.value) == told
+
+
 def test_what_is_meant_is_taken() -> None:
     @checked
     def verb(data: object, *, quiet: bool = False, seed: int = 0, output: str | Path | None = None) -> object:

@@ -235,6 +235,8 @@ def test_resume_goes_on_with_a_search_from_its_journal(tmp_path: Path, monkeypat
         assert stopped.code == 130
         assert "go on with:  transferkit resume search" in stopped.err
     assert not (tmp_path / "search" / "run.json").exists()
+    told = " ".join(call("summary", "search").err.split())
+    assert "a search that has not ended, so there is no run in it yet; go on with `transferkit resume search`" in told
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     result = call("resume", tmp_path / "search")

@@ -197,6 +197,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.name in absent.err
     assert call("weights", "verify", "mobilenet_0.25").code == 1
     assert call("weights", "verify").code == 0
+    assert "no weights are here to be verified" in call("weights", "verify").out
     assert "0 files" in call("weights", "list").out
     assert call("weights", "add", tmp_path / "absent.h5").code == 2
     rows = json.loads(call("weights", "list", "--json").out)
@@ -210,7 +211,10 @@ def test_cache(digits_run: Any, digits: Path, tmp_path: Path, monkeypatch: pytes
     content = json.loads(call("cache", "info", "--json").out)
     assert content["bytes"] > 0
     assert content["folder"] == str(tmp_path / "copy" / "features")
-    assert "mini" in call("cache", "info").out
+    first, *told = call("cache", "info").out.splitlines()
+    assert f"{len(content['sets'])} set" in first
+    assert any(line.startswith("  mini") for line in told)
+    assert all(len(line) <= 80 and ":" not in line for line in told)  # in words, whatever the keys are
     assert json.loads(call("cache", "clear", "--keep", 1, "--json").out)["removed"] == 0
     assert json.loads(call("cache", "clear", "--json").out)["removed"] == len(content["sets"])
     assert json.loads(call("cache", "info", "--json").out)["bytes"] == 0

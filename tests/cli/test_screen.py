@@ -142,7 +142,7 @@ def test_what_a_newcomer_leaves_out_or_mistypes_is_answered_with_the_way(
         "predict": "RUN is missing: the folder of a finished run",
         "predict run": "PATHS is missing: pictures",
         "finetune my flowers": "has to stand in quotes: 'my flowers'",
-        "finetune flowers/rose": "give the folder above: flowers",
+        "finetune flowers/rose": "give the folder above (flowers)",
         "finetune flowers --epochs ten": "--epochs ten: must be a whole number",
         "tune flowers --trials x": "--trials x: must be a whole number",
     }

@@ -117,3 +117,22 @@ def test_the_command_says_what_it_wrote(corpus: Corpus, tmp_path: Path) -> None:
     assert result.code == 0
     assert "120 pictures, a folder of class folders" in result.out
     assert len(list((tmp_path / "plain" / "rose").iterdir())) == 40
+
+
+@pytest.mark.parametrize("name", ["plain", "plain.csv", "plain.parquet"])
+def test_an_order_of_classes_is_not_lost_without_a_word(name: str, corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.folder(corpus, tmp_path)
+    result = call("data", "convert", source, tmp_path / name, "--task", "ordinal", "--classes", "rose,daisy,tulip")
+    assert "read it with --task ordinal --classes rose,daisy,tulip" in result.out
+    assert scan(tmp_path / name, task="ordinal", order=("rose", "daisy", "tulip")).classes[0] == "rose"
+    unknown = call("data", "convert", source, tmp_path / f"other-{name}", "--task", "ordinal")
+    assert (unknown.code, "--classes" in unknown.out) == (0, False)  # nobody has said an order
+    divided = call("data", "split", source, "--output", tmp_path / "s.csv", "--task", "ordinal", "--classes",
+                   "rose,daisy,tulip")  # fmt: skip
+    assert "read it with --task ordinal --classes rose,daisy,tulip" in divided.out
+
+
+def test_the_command_says_what_was_passed_over(corpus: Corpus, tmp_path: Path) -> None:
+    source, _ = forms.folder(corpus, tmp_path)
+    (source / "notes.txt").write_text("x")
+    assert "note: 1 other file ignored: 1 .txt" in call("data", "convert", source, tmp_path / "plain").out

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from tests.data.pictures import TRASHNET, folder_of_classes, needs_trashnet, photo
 from transferkit.data.containers import bucket
+from transferkit.data.readers.request import Reading
 from transferkit.data.source import scan
 from transferkit.delivery.inputs import find
 from transferkit.errors import ConfigError, DataError
@@ -367,6 +370,48 @@ def test_what_is_no_data_says_what_is_meant(flowers: Path) -> None:
     assert "the first is there as rose/0.png: correct the endings" in refusal(table(flowers, text))
 
 
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("C:\\Users\\Ann\\rose\\0.png", r"so leave 'C:\Users\Ann\' out"),
+        ("/home/ann/rose/0.png", "so leave '/home/ann/' out"),
+        ("//server/share/Rose/0.PNG", "so leave '//server/share/' out"),
+        ("/rose/0.png", "so leave '/' out"),
+        ("Rose/0.png", "correct capital and small letters"),
+        ("./ROSE/0.PNG", "correct capital and small letters"),
+        ("rose/0.PNG", "correct the endings"),
+    ],
+)
+def test_a_path_of_another_machine_or_in_other_case_is_told_apart(flowers: Path, path: str, hint: str) -> None:
+    said = refusal(table(flowers, f"path,label\n{path},rose\niris/0.png,iris\n"))
+    assert "; the first is there as rose/0.png: " in said
+    assert hint in said
+
+
+def test_pictures_in_folders_that_a_column_names_are_found_by_it(flowers: Path) -> None:
+    classes = flowers.rename(flowers.parent / "all")
+    source = table(classes.parent, "path,label\n0.png,rose\n0.png,iris\n")
+    template = "all/{label}/{path}"
+    assert f"--path-template '{template}' leads there" in refusal(source)
+    assert len(scan(source, reading=Reading(path_template=template))) == 2
+
+
+def test_an_archive_among_the_pictures_is_not_passed_over_without_a_word(flowers: Path, tmp_path: Path) -> None:
+    inner = tmp_path / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        for picture in flowers.glob("*/*.png"):
+            archive.write(picture, picture.relative_to(flowers))
+    alone, outer = tmp_path / "alone", tmp_path / "outer.zip"
+    alone.mkdir()
+    shutil.copy(inner, alone)
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.write(inner, "inner.zip")
+    assert f"or give it by itself: {alone / 'inner.zip'}" in refusal(alone)
+    assert "archives inside are not opened: unpack them" in refusal(outer)
+    shutil.copy(inner, flowers)
+    assert any("1 .zip; archives inside are not opened" in note for note in scan(flowers).notes)
+
+
 def test_undecodable_and_multiline_paths(flowers: Path) -> None:
     strange = os.fsdecode(b"rose/\xe9.png")
     os.rename(flowers / "rose/0.png", flowers / strange)
@@ -408,7 +453,7 @@ def test_arrays_of_other_targets() -> None:
         (np.zeros((2, 4, 4, 3), np.uint8), [0.5, 1], "regress"),
         (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "one class only"),
         (np.zeros((0, 4, 4, 3), np.uint8), [], "empty"),
-        ([np.zeros((4, 4, 2), np.uint8)] * 2, [0, 1], r"array\[0\] is uint8 \[4, 4, 2\]"),
+        ([np.zeros((4, 4, 2), np.uint8)] * 2, [0, 1], r"array\[0\] and 1 more are uint8 \[4, 4, 2\]"),
     ],
 )
 def test_arrays_that_cannot_be_used(x: object, y: object, words: str) -> None:

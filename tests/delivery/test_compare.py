@@ -67,6 +67,7 @@ def test_a_worse_run_is_told_and_an_equal_one_is_not_accused(runs):
     text = str(found)
     assert "good against same: accuracy +0.000" in text
     assert "no clear difference" in text
+    assert "+0.000 to +0.000" not in text
     assert "a real difference" in text
 
 

@@ -54,6 +54,30 @@ def copy(made, tmp_path):
     return tmp_path
 
 
+def test_an_option_that_it_does_not_take_is_not_advised_alone(copy):
+    (copy / "data" / "empty").mkdir()
+    result = call("evaluate", copy / "run", copy / "data")
+    assert (result.code, "holds no picture" in result.err) == (2, True)
+    said = " ".join(result.err.split())
+    assert (
+        f"evaluate has no such options: write the data with them first, transferkit data convert {copy / 'data'}"
+        in said
+    )
+
+
+def test_a_damaged_picture_of_other_data_is_named_with_what_lists_them_all(copy):
+    picture = next((copy / "data" / "1").iterdir())
+    for other in ("2", "9"):
+        (copy / "data" / other).rename(copy / f"away-{other}")
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    rest = [f"{p.parent.name}/{p.name},{p.parent.name}" for d in "17" for p in sorted((copy / "data" / d).iterdir())]
+    (copy / "data" / "some.csv").write_text("\n".join(["path,label", *rest, ""]))
+    result = call("evaluate", copy / "run", copy / "data" / "some.csv")
+    said = " ".join(result.err.split())
+    assert (result.code, picture.name in said) == (2, True)
+    assert "`transferkit data check` lists all such files of the data" in said
+
+
 def test_its_own_test_split_needs_no_exclusion_file(made, copy):
     assert (made / "out.txt").rename(copy / "moved.txt")
     try:

@@ -165,6 +165,19 @@ def test_an_empty_answer_says_what_the_folder_holds(tmp_path: Path) -> None:
         find([tmp_path])
 
 
+def test_archives_and_lists_that_lead_nowhere_are_told_of(tmp_path: Path) -> None:
+    folder = folder_of_classes(tmp_path / "new", {"a": 2})
+    (folder / "more.zip").write_bytes(b"PK")
+    said: list[str] = []
+    assert len(find([folder], said.append)) == 2
+    assert said == [f"left out 1 archive of {folder}: name the archives themselves to have them too"]
+    (folder / "list.csv").write_text("path\nC:\\Users\\Ann\\a\\0.png\na/gone.png\n")
+    said.clear()
+    assert len(find([folder / "list.csv"], said.append)) == 2
+    assert "the first is there as a/0.png" in said[0]
+    assert len(said) == 1
+
+
 def test_patterns_leave_out_system_files_and_end_in_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder_of_classes(tmp_path / "new", {"a": 1, "__MACOSX": 1, ".cache": 1})
     (tmp_path / "new" / "a" / "loop").symlink_to("..")

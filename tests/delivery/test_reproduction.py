@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.records import metrics_of
 from transferkit.delivery import reproduction
 from transferkit.runs import half_weights
 from transferkit.runs.run_record import PrecisionRecord
@@ -32,3 +33,11 @@ def test_weights_that_are_stored_in_half_the_bytes_are_the_same_weights(tmp_path
     assert half_weights.halve(tmp_path / "half.keras", exact=True) is not None
 
     assert reproduction._weights(tmp_path / "half.keras") == reproduction._weights(tmp_path / "whole.keras")
+
+
+def test_runs_of_before_that_count_no_groups_are_reproduced() -> None:
+    def of(**counted: int) -> dict[str, object]:
+        return reproduction._numbers(metrics_of({"test": {"n": 12, "accuracy": 0.75, **counted}}))
+
+    assert of() == of(groups=3)
+    assert "test.accuracy" in of()

@@ -164,6 +164,14 @@ def test_a_class_without_test_pictures_is_named(tmp_path: Path) -> None:
     assert found == ["no test picture shows c: how well it is recognised is not known"]
 
 
+def test_test_pictures_of_few_groups_are_no_more_evidence_than_these(tmp_path: Path) -> None:
+    test = {"n": 45, "accuracy": 0.9, "accuracy_ci95": [0.8, 0.95]}
+    told = " ".join(lines(summary(run(tmp_path / "films", test=test | {"groups": 9})), "Result"))
+    assert "these 45 pictures are of 9 groups or films" in told
+    assert "ranges and p-values" in told
+    assert "alike" not in summary(run(tmp_path / "single", test=test | {"groups": 44}))
+
+
 def test_other_tasks_have_words_of_their_own(tmp_path: Path) -> None:
     test = {"n": 40, "map": 0.8, "map_ci95": [0.7, 0.9], "subset_accuracy": 0.5}
     many = summary(

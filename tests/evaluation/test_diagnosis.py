@@ -70,6 +70,14 @@ def test_small_gaps_and_gaps_within_noise_are_a_good_fit(train, val, n):
     assert f"{val:.3f}" in found.evidence[0]
 
 
+@pytest.mark.parametrize(("n", "said"), [(6, True), (300, False)])
+def test_where_nothing_was_found_and_few_pictures_looked_at_that_is_said(n, said):
+    metrics = {"val": scores(0.5, 0.5, n=n)["val"], "baselines": {}}
+    found = diagnose([], metrics, CONTEXT)
+    assert found.state == GOOD
+    assert (f"{n} validation pictures show large faults only" in found.evidence[0]) == said
+
+
 def test_chance_alone_rarely_accuses_a_good_fit():
     rng = np.random.default_rng(0)
     accused = 0
@@ -417,7 +425,9 @@ def test_remedies_name_classes_widths_and_rates():
         context = {**CONTEXT, "class_counts": {"rare": 12, "often": 900}, **more, "learning_rate": 0.003}
         return diagnose(history, metrics, {**context, "settings": {**settings, "epochs": 30}}).remedies
 
-    assert "rare (recall 0.40, 12 pictures)" in remedies("too_little_data")[0].why
+    why = remedies("too_little_data")[0].why
+    assert "rare (40 % recognised on validation, 12 for training)" in why
+    assert "100 %" not in why
     assert "rare (30)" in remedies("imbalance")[1].why
     assert any("--head-width 128,32" in r.command for r in remedies("overfitting", head_width=[512, 128]))
     assert any("--head-width 512" in r.command for r in remedies("underfitting", head_width=[256]))

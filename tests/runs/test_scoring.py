@@ -18,6 +18,8 @@ NAMES = ["a", "b", "c", "d"]
 
 
 class Pictures(SimpleNamespace):
+    sha256, group = None, ()
+
     def __len__(self):
         return len(self.targets)
 
@@ -159,3 +161,12 @@ def test_metrics_of_a_thousand_classes_stay_below_two_megabytes():
     text = json.dumps(found.as_json(), indent=2)
     assert len(text) < 2e6
     assert len(MetricsRecord.read(json.loads(text)).test.rows) == 1000
+
+
+def test_groups_are_counted_where_there_are_any():
+    samples, outputs = data("classify", 40)
+    assert "groups" not in scoring.scores(samples, outputs, 0)
+    samples.group = [f"film {i // 4}" if i < 20 else None for i in range(40)]
+    found = scoring.scores(samples, outputs, 0)
+    assert found.groups == found["groups"] == 25
+    assert "groups" not in dict(found.numbers())

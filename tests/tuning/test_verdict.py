@@ -48,6 +48,8 @@ def test_no_difference_is_not_told_apart(classified):
     found = against("the runner-up", "val", samples, "macro_f1", good, other, 0)
     assert not found.sure
     assert found.words().startswith("not told apart from the runner-up: macro F1")
+    alike = against("the runner-up", "val", samples, "macro_f1", good, good.copy(), 0)
+    assert alike.words().endswith("(the same in every resample of them)")  # no interval from 0 to 0
 
 
 def test_lower_is_better_where_it_is():

@@ -19,6 +19,7 @@ R = TypeVar("R")
 PATH = (str, os.PathLike)
 TYPES: dict[str, tuple[Any, ...]] = {
     "bool": (bool,), "int": (Integral,), "str": (str,), "str | Path": PATH, "str | os.PathLike[str]": PATH,
+    "str | Path | Run": PATH,
 }  # fmt: skip
 WORDS: dict[tuple[Any, ...], str] = {
     (bool,): "True or False", (Integral,): "a whole number", (str,): "text", PATH: "a path",
@@ -60,10 +61,13 @@ def _problem(parameter: inspect.Parameter, value: Any) -> str:
     kind = str(parameter.annotation)
     optional = kind.endswith(" | None")
     types = TYPES.get(kind.removesuffix(" | None"))
-    if parameter.kind is parameter.VAR_POSITIONAL or types is None or (optional and value is None):
+    if types is None or (optional and value is None):
         return ""
-    if isinstance(value, types) and (bool in types or not isinstance(value, bool)):
+    values = value if parameter.kind is parameter.VAR_POSITIONAL else (value,)
+    odd = [one for one in values if not isinstance(one, types) or (isinstance(one, bool) and bool not in types)]
+    if not odd:
         return ""
+    value = odd[0]
     words = WORDS[types] + (" or None" if optional else "")
     remedy = REMEDIES.get(parameter.name)
     return f"{parameter.name}={value!r}: must be {words}{f'; {remedy}' if remedy else ''}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,15 @@ from transferkit.config import Given
 from transferkit.console import Reporter
 from transferkit.data.samples import shown
 from transferkit.data.source import origin_of
+from transferkit.errors import ConfigError, raise_problems
 from transferkit.runs import preflight
 from transferkit.runs.directory import free_name
 from transferkit.storage import ready_cache
 
+READ_FIRST: tuple[tuple[tuple[str, ...], tuple[type, ...], str], ...] = (
+    (("unlabeled", "exclude_file"), (str,), "a path"),
+    (("exclude", "label_column"), (str, list, tuple), "text, or a list of texts"),
+)
 PathOrName = str | os.PathLike[str]
 
 
@@ -77,8 +82,12 @@ def asked(
 
     Returns:
         What was asked for; its `problems` are not raised yet.
+
+    Raises:
+        ConfigError: settings by which data is read are of another type.
     """
     given = _plain(settings if backbone is None else {"backbone": backbone, **settings})
+    raise_problems(ConfigError, _unread(given))
     problems = plain.problems(data, given, callbacks)
     data = plain.data(data, given)
     problems += _adopt(data, given) if isinstance(data, Data) else []
@@ -88,6 +97,14 @@ def asked(
     if resume and output is None:
         problems.append(f"--resume needs --output: the run directory {resumed}")
     return Asked(data, given, origin, problems)
+
+
+def _unread(given: Given) -> Iterator[str]:
+    """What is wrong with the types of settings that are looked at before all are validated."""
+    for names, types, words in READ_FIRST:
+        for name in names:
+            if given.get(name) is not None and not isinstance(given[name], types):
+                yield f"{name}={given[name]!r}: must be {words}"
 
 
 def _plain(settings: Mapping[str, Any]) -> Given:

@@ -141,7 +141,7 @@ class Run:
         compute.start()
         found = sources_of(picture, members.intensity([self.folder]))
         if found is None and not isinstance(picture, str | os.PathLike):
-            raise DataError(f"picture: a {type(picture).__name__} is no picture; give a file, an image or an array")
+            raise DataError(f"picture: {type(picture).__name__} is no picture; give a file, an image or an array")
         if found is not None and len(found) != 1:
             raise DataError(f"picture: {len(found)} pictures are explained one by one; give one of them")
         sources = [Path(picture)] if found is None else found

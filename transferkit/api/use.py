@@ -70,7 +70,7 @@ def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[An
     # Only an image object may hold grey of more than 8 bits; all else is read by each model's own settings.
     found = sources_of(item, members.intensity(runs) if isinstance(item, Image.Image) else "full")
     if found is None and not isinstance(item, str | os.PathLike):
-        raise DataError(f"pictures: a {type(item).__name__} is no picture; give {TAKEN}")
+        raise DataError(f"pictures: {type(item).__name__} is no picture; give {TAKEN}")
     return find([item], reporter.warn, runs, members.film_step(runs)) if found is None else found
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from transferkit.cli._common import CommandGroup, common, echo, emit
+from transferkit.quantities import plural
+from transferkit.text import shown
 
 
 @click.group(cls=CommandGroup, epilog="Example:  transferkit cache info")
@@ -32,15 +34,16 @@ def info(quiet: bool, as_json: bool) -> None:
         emit(found | data | {"data_limit": kept.limit()})
         return
     most = f"{limit / 1e6:,.0f} MB ({cache_quota.VARIABLE})"
-    echo(f"{store.root()}: {len(sets)} sets, {total / 1e6:,.1f} MB of at most {most}")
+    echo(f"{store.root()}: {plural(len(sets), 'set')} of features, {total / 1e6:,.1f} MB of at most {most}")
     for name, what in (("archives", "unpacked archives"), ("fetched", "fetched data")):
         if data[name]:
             echo(f"{kept.store(name)}: {data[name] / 1e6:,.1f} MB of {what}")
     if any(data.values()):
-        echo(f"together {sum(data.values()) / 1e6:,.1f} MB of at most {most}")
+        echo(f"data that was unpacked or fetched: {sum(data.values()) / 1e6:,.1f} MB of at most {most}")
     for entry in sets:
         spec = entry.spec
-        echo(f"  {spec['network']:<22} {spec['rows']:<14} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
+        rows = _rows(str(spec["rows"]))
+        echo(f"  {shown(spec['network']):<20} {rows:<31} {spec['precision']:<9} {entry.bytes / 1e6:>9,.1f} MB")
 
 
 @cache.command(epilog="Example:  transferkit cache clear")
@@ -62,6 +65,16 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
         return
     also = (f", {archives} unpacked archives" if archives else "") + (f", {fetched} fetched files" if fetched else "")
     echo(f"{removed} sets{also}, {freed / 1e6:,.1f} MB freed")
+
+
+def _rows(kind: str) -> str:
+    """What the rows of a set are: `taps:stem.mean+…` in words."""
+    name, _, what = kind.partition(":")
+    words = {
+        "taps": f"{what.count('+') + 1} vectors of several depths", "pooled": f"last layer ({what})",
+        "cut": f"maps at layer {what}",
+    }  # fmt: skip
+    return shown(words.get(name, kind))[:31]
 
 
 def _size(paths: Iterable[Path]) -> int:

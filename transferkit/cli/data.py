@@ -137,7 +137,7 @@ def split(
     seed: int, **how: Unpack[ScanOptions],
 ) -> None:  # fmt: skip
     """Write a stratified, seeded split as a file, which is a CSV to train on."""
-    from transferkit.data.source import based, scan
+    from transferkit.data.source import based, order_options, scan
     from transferkit.data.splitting.split import save_splits
     from transferkit.data.splitting.split import split as divide
 
@@ -149,6 +149,8 @@ def split(
     there = based(samples, output)
     save_splits(output, there, splits)
     notes = [*there.notes, *splits.notes]
+    if options := order_options(samples):
+        notes.append(f"the file does not hold the order of the classes; read it with {options}")
     counted = {str(part): number for part, number in splits.counts().items()}
     result = {"output": str(output), **counted, "folds": folds, "seed": seed, "notes": notes}
     lines = [f"{key}: {value}" for key, value in result.items() if key != "notes"]
@@ -203,7 +205,8 @@ def convert(source: str, output: Path, as_json: bool, quiet: bool, **how: Unpack
     result = {"output": str(output), "pictures": len(samples), "form": written, "notes": list(samples.notes)}
     table = output / "labels.csv"
     then = f"; give {shown(table)} as DATA" if table.is_file() else ""
-    _print(result if as_json else f"{shown(output)}: {len(samples)} pictures, {written}{then}")
+    said = [f"{shown(output)}: {len(samples)} pictures, {written}{then}", *(f"note: {n}" for n in samples.notes)]
+    _print(result if as_json else "\n".join(said))
 
 
 @data.command(epilog="Example:  transferkit data preview flowers/ --augment medium --output x.png")

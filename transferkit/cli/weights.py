@@ -62,6 +62,8 @@ def verify(names: tuple[str, ...], quiet: bool, as_json: bool) -> int:
     entries = [store.verify(row, row.size) for row in rows]
     if as_json:
         emit([{**e.__dict__, "path": str(e.path)} for e in entries])
+    elif not entries:
+        echo("no weights are here to be verified; `transferkit weights fetch NAME` gets some")
     for e in [] if as_json else entries:
         echo(f"{e.backbone:<22} {e.status:<9} {e.file}  expected {e.expected or '—'}  found {e.found or '—'}")
     bad = ("damaged", "changed", "absent") if names else ("damaged", "changed")

@@ -95,7 +95,13 @@ def _meant(field: str) -> str:
 
 def must_be(item: Mapping[str, Any]) -> str:
     """What pydantic says of one wrong value, in plain words: `"must be a whole number"`."""
-    kinds = {"int": "must be a whole number", "float": "must be a number", "bool": "must be true or false"}
+    kinds = {
+        "string": "must be text",
+        "tuple": "must be several, as a list",
+        "int": "must be a whole number",
+        "float": "must be a number",
+        "bool": "must be true or false",
+    }
     kind, _, how = str(item["type"]).partition("_")
     if kind in kinds and how in ("type", "parsing", "from_float"):
         return kinds[kind]

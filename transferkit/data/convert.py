@@ -25,7 +25,7 @@ from transferkit.data.readers.cells import column
 from transferkit.data.readers.folder import walk_folder
 from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import PARTS, Samples, listed, shown
-from transferkit.data.source import based
+from transferkit.data.source import based, order_options
 from transferkit.errors import ConfigError, DataError, StorageError
 from transferkit.files import output_path, reason
 
@@ -50,7 +50,7 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
         progress: is called with (done, total) after each picture that is copied.
 
     Returns:
-        What was written, in words.
+        What was written, in words, and what it takes to read it back.
 
     Raises:
         ConfigError: there is something at `output`, or its ending is that of another kind of file.
@@ -58,6 +58,11 @@ def convert(samples: Samples, output: Path, progress: Progress | None = None) ->
     """
     if os.path.lexists(output):
         raise ConfigError(f"{shown(output)} exists already; choose another name, or remove it")
+    options = order_options(samples)
+    return _written(samples, output, progress) + (f"; read it with {options}" if options else "")
+
+
+def _written(samples: Samples, output: Path, progress: Progress | None) -> str:
     tell = progress or (lambda done, total: None)
     kind = output.suffix.lower()
     if kind in _OTHER_FILES or is_picture(output.name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,21 @@ def ordered(samples: Samples, order: Sequence[str] | None) -> Samples:
         return samples
     place = np.array([names.index(name) for name in samples.classes], np.int64)
     return replace(samples, targets=place[samples.targets], classes=names, ordered=True)
+
+
+def order_options(samples: Samples) -> str:
+    """What is to be given with a file of these samples, which holds no order: `--task ordinal --classes low,high`.
+
+    Args:
+        samples: of any task.
+
+    Returns:
+        Options; empty where classes have no order, or none that is known.
+    """
+    if not samples.ordered or not samples.kind.ordered:
+        return ""
+    by_number = samples.kind.arranged(samples.classes, None) == samples.classes
+    return f"--task {samples.task}" + ("" if by_number else f" --classes {shlex.quote(','.join(samples.classes))}")
 
 
 def based(samples: Samples, table: Path) -> Samples:

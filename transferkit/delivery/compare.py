@@ -281,6 +281,13 @@ def _table(found: Comparison) -> list[str]:
     return lines
 
 
+def _range(pair: ComparedPair) -> str:
+    """The interval of a difference; where it is nothing, that says nothing of other pictures."""
+    if pair.low == pair.high == 0:
+        return "the same in every resample of them"
+    return f"{figure(pair.low, '+')} to {figure(pair.high, '+')}"
+
+
 def _verdicts(found: Comparison) -> list[str]:
     lines = [f"On the same {found.test_pictures:,} test pictures:"]
     for pair in found.tested:
@@ -289,7 +296,7 @@ def _verdicts(found: Comparison) -> list[str]:
         verdict = "a real difference" if clear else "no clear difference"
         lines.append(
             f"{shown(pair.a)} against {shown(pair.b)}: {terms.score(found.metric)} {figure(pair.difference, '+')} "
-            f"({figure(pair.low, '+')} to {figure(pair.high, '+')}), "
+            f"({_range(pair)}), "
             f"{test} p = {pair.p_adjusted:.3g}: {verdict}"
         )
     return lines

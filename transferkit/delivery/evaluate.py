@@ -6,6 +6,8 @@ Pictures of other data that the run was trained on are counted, and the rest is 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +15,11 @@ import numpy as np
 
 from transferkit import compute
 from transferkit.console import Reporter
+from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import PARTS, Samples
 from transferkit.data.source import scan
+from transferkit.delivery import statements
 from transferkit.errors import ConfigError, DataError, RunError
 from transferkit.evaluation import metric_registry
 from transferkit.evaluation.drift import Drift, drift
@@ -27,6 +31,7 @@ from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.run_record import RunRecord
 from transferkit.runs.tables import Picture, same_label
 
+READING = ("exclude", "task", *(name.replace("_", "-") for name in Reading.__dataclass_fields__))  # options
 SEEN = ("train", "val")  # splits that had a say in the model
 
 
@@ -77,6 +82,9 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
         layout: of the run.
         data: labelled pictures, as `finetune` takes them, or samples; None: the run's own.
         reporter: is told of the progress.
+
+    Raises:
+        DataError: a picture of `data` cannot be read.
     """
     manifest, facts = layout.complete(), _facts(layout)
     if note := facts.outdated():
@@ -87,7 +95,14 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else typical_features.load(layout.typical)
     model = model if reference is None else typical_features.with_features(model)
-    outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
+    try:
+        outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")
+    except PictureError as error:
+        if data is None:  # what is wrong with the run's own pictures was told before
+            raise
+        raise DataError(
+            f"{error}; `transferkit data check` lists all such files of the data: leave them out of it"
+        ) from error
     count = len(facts.classes)
     extra = metric_registry.goal(manifest.config.metric, facts.task).extra
 
@@ -96,6 +111,8 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
         return scoring.scores(part, outputs[rows, :count], manifest.seed, facts.limits(), extra=extra)
 
     found = Evaluation(scores=scored(np.arange(len(samples))))
+    if related := statements.related(found.scores):
+        reporter.warn(related)
     if data is not None:
         found.overlap, new = _overlap(samples, saved, reporter)
         if len(new) < len(samples):
@@ -152,13 +169,29 @@ def _said(counts: dict[str, int], total: int) -> str | None:
 
 def _with_classes(data: Any, manifest: RunRecord, facts: ModelFacts) -> Samples:
     """New data, its labels numbered as the run's model numbers them."""
-    samples = _read_as_then(data, pictures.reading_of(manifest), facts)
+    try:
+        samples = _read_as_then(data, pictures.reading_of(manifest), facts)
+    except PictureError:
+        raise
+    except DataError as error:
+        said = str(error.args[0])  # in the words of the command line, also where Python asks
+        raise DataError(said + _without_options(data, said)) from error
     if list(samples.classes) != facts.classes:
         raise DataError(
             f"this data has the classes {', '.join(samples.classes)}, the run has {', '.join(facts.classes)}; "
             "give evaluate the folder or CSV itself, so that it is read with the run's classes"
         )
     return samples
+
+
+def _without_options(data: Any, said: str) -> str:
+    """What to add where an error names options of reading: evaluate has none, and reads as the run did."""
+    if not isinstance(data, str | os.PathLike) or not re.search(rf"--({'|'.join(READING)})\b", said):
+        return ""
+    return (
+        "\nevaluate has no such options: write the data with them first, transferkit data convert "
+        f"{shlex.quote(os.fspath(data))} OUT …, and evaluate on OUT"
+    )
 
 
 def _read_as_then(data: Any, then: Reading, facts: ModelFacts) -> Samples:

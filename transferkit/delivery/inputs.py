@@ -16,11 +16,12 @@ from transferkit.data.containers import places
 from transferkit.data.containers.bucket import is_address
 from transferkit.data.containers.films import Film, is_film, name_of
 from transferkit.data.containers.places import exists, is_folder, picture_rows
+from transferkit.data.readers.elsewhere import elsewhere
 from transferkit.data.readers.encoding import decode_text, locate
 from transferkit.data.readers.grids import TEXT
 from transferkit.data.readers.rows import load_paths
 from transferkit.data.readers.table import TABLES
-from transferkit.data.readers.walk import is_picture, natural, pictures_below, without_system_files
+from transferkit.data.readers.walk import ARCHIVES, is_picture, natural, pictures_below, without_system_files
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, TransferKitError, nearest
 from transferkit.quantities import plural
@@ -73,18 +74,26 @@ def find(
 
 @dataclass
 class _Left:
-    """What was passed over: figures by their run, and films by the folder that was named."""
+    """What was passed over: figures by their run, films and archives by the folder that was named, and what is to be
+    said of files that a list names and that are not there."""
 
     figures: dict[Path, int] = field(default_factory=dict)
     films: dict[Path, int] = field(default_factory=dict)
+    archives: dict[Path, int] = field(default_factory=dict)
+    lists: dict[Path, str] = field(default_factory=dict)
 
     def notes(self) -> Iterator[str]:
         """The same in words."""
         if self.figures:
             count, runs = plural(sum(self.figures.values()), "figure"), [str(run) for run in self.figures]
             yield f"left out {count} of {listed(runs, 3)}, as figures of runs are no pictures"
-        for folder, number in self.films.items():
-            yield f"left out {plural(number, 'film')} of {shown(folder)}: name the films themselves to have them too"
+        for what, found in (("film", self.films), ("archive", self.archives)):
+            for folder, number in found.items():
+                told = f"left out {plural(number, what)} of {shown(folder)}"
+                yield f"{told}: name the {what}s themselves to have them too"
+        for path, hint in self.lists.items():
+            if hint:
+                yield f"{shown(path)} names files that do not exist below {shown(path.parent)}{hint}"
 
 
 def _parts(path: Path, step: float) -> list[Path]:
@@ -138,11 +147,11 @@ def _expand(item: Path, left: _Left, step: float | None) -> list[Path]:
     if is_picture(item.name) and item.is_file():  # nobody is asked what else it might be: there may be many
         return [item]
     if item.suffix.lower() in TEXT and item.is_file():
-        return _listed(item)
+        return _listed(item, left)
     if not item.is_dir() and (rows := picture_rows(item)):
         return rows
     if item.suffix.lower() in TABLES and item.is_file():  # before folders: an Excel sheet is an archive, too
-        return _listed(item)
+        return _listed(item, left)
     if is_folder(item):
         return _below(item, left, step)
     if exists(item) or item.is_symlink():
@@ -163,6 +172,8 @@ def _below(folder: Path, left: _Left, step: float | None) -> list[Path]:
         raise DataError(f"{shown(folder)}: no pictures in this folder{others}")
     films = sum(map(is_film, walk.other))
     left.films |= {folder: films} if films else {}
+    archives = sum(name.lower().endswith(ARCHIVES) for name in walk.other)
+    left.archives |= {folder: archives} if archives else {}
     return kept
 
 
@@ -184,13 +195,15 @@ def _fixed(pattern: str) -> Path:
     return Path(*parts[:first])
 
 
-def _listed(path: Path) -> list[Path]:
+def _listed(path: Path, left: _Left) -> list[Path]:
     """Paths of a list, in its order; what does not exist is left to the decoder to name."""
-    # A stranger's list may name any host: by a whole path an address is none, and is not fetched.
-    found = [
-        (path.parent.absolute() if is_address(name) else path.parent) / locate(path.parent, name)[0]
-        for name in load_paths(path)
-    ]
+    found: list[Path] = []
+    for name in load_paths(path):
+        place, reason = locate(path.parent, name)
+        if reason == "does not exist" and path not in left.lists:
+            left.lists[path] = elsewhere(path.parent, {"path": name})
+        # A stranger's list may name any host: by a whole path an address is none, and is not fetched.
+        found.append((path.parent.absolute() if is_address(name) else path.parent) / place)
     if not found:
         raise DataError(f"{shown(path)}: this list names no picture")
     return found

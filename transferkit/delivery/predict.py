@@ -233,10 +233,13 @@ def _threshold_of(run: Path, accuracy: str, task: str) -> float:
     found = rows.get(f"{float(accuracy):g}") if _is_number(accuracy) else None
     if found is not None:
         return float(found)
-    reached = ", ".join(f"{a} (from {t:.3f})" for a, t in rows.items() if t is not None) or "none"
+    reached = ", ".join(f"{a} (from {t:.3f})" for a, t in rows.items() if t is not None)
+    way = f"it has: {reached}. Choose one as run:ACCURACY, or give a number" if reached else (
+        "nor for any other. Give a number, e.g. --abstain 0.8"
+    )  # fmt: skip
     raise ConfigError(
         f"--abstain: the run has no threshold for accuracy {accuracy} (validation cannot promise it, or it is reached "
-        f"without abstaining); it has: {reached}. Choose one as run:ACCURACY, or give a number"
+        f"without abstaining); {way}"
     )
 
 

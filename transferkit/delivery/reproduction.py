@@ -24,6 +24,7 @@ from transferkit.runs.run_record import PrecisionRecord, RunRecord
 
 SHOWN = 12  # differing numbers that people are shown
 NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
+COUNTED = ("val.groups", "test.groups")  # of the data, which is proved by itself; earlier versions did not write them
 Leaves = dict[str, object]  # every value of nested JSON by its dotted name
 
 
@@ -120,7 +121,8 @@ def _numbers(metrics: MetricsRecord) -> Leaves:
     """What metrics.json says; of the diagnosis, whose commands name the data's place, the numbers only, and nothing of
     how many runs there were, or of the version that wrote it."""
     leaves = dict(_leaves({name: part for name, part in metrics.as_json().items() if name not in NO_RESULT}))
-    return {k: v for k, v in leaves.items() if not (k.startswith("diagnosis.") and isinstance(v, str))}
+    said = {k for k, v in leaves.items() if k.startswith("diagnosis.") and isinstance(v, str)}
+    return {k: v for k, v in leaves.items() if k not in said and k not in COUNTED}
 
 
 def _history(layout: Layout) -> Leaves:

@@ -16,6 +16,7 @@ from transferkit.quantities import figure, ordinal, plural
 from transferkit.text import shown
 
 WEAKEST = 3  # classes that are named
+RELATED = 1.25  # pictures a group from which it is said that they count for less than their number
 FLATTERS = "the best of several looks better than it is"
 
 
@@ -89,6 +90,21 @@ def likely(scores: Scores, key: str, written: Callable[[float], str] = figure) -
         return ""
     low, high = (written(limit) for limit in limits)
     return f" (likely range {low.removesuffix(' %')} to {high}, 95 % interval)"
+
+
+def related(scores: Scores) -> str | None:
+    """That pictures of one group or film are alike, and tell less together than their number says; None where there
+    are few such.
+
+    Args:
+        scores: of a split.
+    """
+    if not scores.groups or scores.n < RELATED * scores.groups:
+        return None
+    return (
+        f"these {plural(scores.n, 'picture')} are of {plural(scores.groups, 'group')} or films, and those of one are "
+        "alike: ranges and p-values, which count each picture by itself, promise more than so few can tell"
+    )
 
 
 def percent(share: float) -> str:

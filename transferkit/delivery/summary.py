@@ -81,6 +81,8 @@ def _answer(metrics: MetricsRecord) -> Lines:
     yield Line("Result", statements.answer(metrics) + ("; never used before" if fresh else ""))
     if seen and not fresh:
         yield Line("", seen)
+    if related := statements.related(metrics.test):
+        yield Line("", related)
     yield from _targets(metrics)
     yield from _goal(metrics, tasks.of(metrics.task).default_metric)
 

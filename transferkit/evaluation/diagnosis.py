@@ -24,8 +24,10 @@ from transferkit.evaluation.rules import (
     unstable,
 )
 from transferkit.evaluation.symptoms import Case, Remedy, Symptom, make_case
+from transferkit.quantities import plural
 
 GOOD = "good fit"
+FEW = 60  # validation pictures below which a score is not known to ±0.1, and hardly any rule can fire
 CONFIDENT = 0.9  # the least confidence of an error that counts as a confident one
 
 
@@ -80,7 +82,9 @@ def _good(case: Case) -> list[str]:
     if case.val is None:
         return ["there are no validation scores to judge by"]
     if case.train is None:
-        return [f"validation {case.named} {case.val:.3f}; no rule found anything amiss"]
+        n = case.metrics.val.n if case.metrics.val is not None else 0
+        few = f", but {plural(n, 'validation picture')} show large faults only" if 0 < n < FEW else ""
+        return [f"validation {case.named} {case.val:.3f}; no rule found anything amiss{few}"]
     noise = max(2 * case.noise, 0.005)
     where = "within noise" if abs(case.gap) <= noise else "a usual distance"
     return [f"training {case.named} {case.train:.3f} and validation {case.val:.3f} agree ({where}, ±{noise:.3f})"]

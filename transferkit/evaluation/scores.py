@@ -60,13 +60,19 @@ class Scores(dict[str, object]):
 
     def numbers(self) -> Iterator[tuple[str, float | None]]:
         """Every score of the whole and its value, None where it is undefined; no count, interval or table."""
-        return ((k, v) for k, v in self.items() if (v is None or is_number(v)) and k != "n")
+        return ((k, v) for k, v in self.items() if (v is None or is_number(v)) and k not in ("n", "groups"))
 
     @property
     def n(self) -> int:
         """How many pictures were scored."""
         found = self.get("n")
         return found if isinstance(found, int) else 0
+
+    @property
+    def groups(self) -> int:
+        """Of how many groups or films the pictures are; as many as pictures where none belong together."""
+        found = self.get("groups")
+        return found if isinstance(found, int) else self.n
 
     @property
     def confusion(self) -> list[list[int]]:
@@ -118,7 +124,8 @@ class Scores(dict[str, object]):
         counts = {"type": ["array", "null"], "items": {"type": "array", "items": {"type": "integer"}}}
         pair = {"true": {"type": "string"}, "predicted": {"type": "string"}, "count": {"type": "integer"}}
         pairs = {"type": "array", "items": {"type": "object", "properties": pair, "required": list(pair)}}
-        own = {"n": {"type": "integer", "minimum": 0}, "confusion": counts, "confused": pairs}
+        count = {"type": "integer", "minimum": 0}
+        own = {"n": count, "groups": count, "confusion": counts, "confused": pairs}
         return {
             "type": "object",
             "description": "Scores by name; null where a score is undefined.",

@@ -249,11 +249,13 @@ def turned_up(case: Case) -> str | None:
 
 
 def weakest(case: Case) -> str:
-    """The three classes with the worst recall on validation (test is not to be chosen by), and their pictures."""
+    """The three classes with the worst recall on validation (test is not to be chosen by), and their pictures; of a
+    class that was always recognised nothing says that it lacks any."""
     counts, rows = case.context.class_counts, recalls(case.metrics.val)
-    known = sorted(rows, key=lambda row: row[1])[:3]
+    known = sorted([row for row in rows if row[1] < 1], key=lambda row: row[1])[:3]
     return ", ".join(
-        f"{shown(row.name)} (recall {recall:.2f}, {counts.get(row.name, '?')} pictures)" for row, recall in known
+        f"{shown(row.name)} ({100 * recall:.0f} % recognised on validation, {counts.get(row.name, '?')} for training)"
+        for row, recall in known
     )
 
 

@@ -222,5 +222,5 @@ class ExtractionJob:
             raise DataError(
                 f"{len(report.unreadable)} of {report.pictures} pictures cannot be used; the rows of all others are "
                 "stored.\n" + "\n".join(report.lines()[1:])
-                + "\nMend or remove them, or pass --on-bad-file skip"
+                + "\nRepair or remove them, or pass --on-bad-file skip"
             )  # fmt: skip

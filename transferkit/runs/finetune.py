@@ -23,9 +23,8 @@ from transferkit.data.splitting.split import Splits, fold_indices, load_splits, 
 from transferkit.errors import BackboneError, DataError, RunError, raise_problems
 from transferkit.features.extraction_engines import ExtractionEngine
 from transferkit.features.row_sources import Views
-from transferkit.runs import agreement, limits, plan, pool, refit, resumption, selecting, tails, view_count
+from transferkit.runs import agreement, beforehand, limits, plan, pool, refit, resumption, selecting, tails, view_count
 from transferkit.runs.assessment import Assessment, Told
-from transferkit.runs.beforehand import coarse_test
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.cross_validation import judge_of
 from transferkit.runs.directory import require_whole, run_lock
@@ -87,9 +86,8 @@ class Job:
         started = time.monotonic()
         # Nothing is written before data and network have proved sound.
         splits = self._splits()
-        said = coarse_test(splits.counts()["test"], self.samples.task, self.settings.folds)
-        if said is not None:
-            self.reporter.say(said)
+        for sentence in beforehand.said(self.settings, self.samples, splits):
+            self.reporter.say(sentence)
         splitting = time.monotonic() - started
         problem, folds = self._problems(splits)
         user_callbacks.check_monitored(self.callbacks, problem)
@@ -135,8 +133,8 @@ class Job:
             splits.counts(), plan.sizes(self.samples), plan.disk(found, self.cache)
         )  # fmt: skip
         layers, frozen = plan.layers(backbone, found)
-        said, unlabeled = coarse_test(counts["test"], self.samples.task, s.folds), self._pool()
-        notes = [*([] if said is None else [said]), *([] if unlabeled is None else [unlabeled.words])]
+        unlabeled = self._pool()
+        notes = [*beforehand.said(s, self.samples, splits), *([] if unlabeled is None else [unlabeled.words])]
         if s.views == "auto":
             notes.append(f"how many views pay is found in training; {views.count} are reckoned with here")
         weights = f"{s.weights}: {absent} is to be fetched" if absent else backbone.weights

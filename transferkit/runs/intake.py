@@ -64,7 +64,7 @@ def readable(
             f"{len(lines)} of {len(samples)} pictures cannot be read:\n  "
             + "\n  ".join(lines[:SHOWN])
             + more
-            + "\nMend or remove them, or pass --on-bad-file skip"
+            + "\nRepair or remove them, or pass --on-bad-file skip"
         )
     kept = [i for i in range(len(samples)) if i not in bad]
     if not kept:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,11 @@ class Layout:
         if not self.folder.is_dir():
             raise RunError(
                 f"no run directory {shown(self.folder)}; make one with `transferkit finetune DATA --output …`"
+            )
+        if not os.path.lexists(self.manifest) and any(map(os.path.lexists, (self.journal, self.networks))):
+            raise RunError(
+                f"{shown(self.folder)} is a search that has not ended, so there is no run in it yet; go on with "
+                f"`transferkit resume {shlex.quote(os.fspath(self.folder))}`"
             )
         if not os.path.lexists(self.manifest):
             raise RunError(f"{shown(self.folder)} has no run.json, so it is not a run directory{self._inside()}")

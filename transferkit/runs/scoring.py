@@ -11,6 +11,7 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
+from transferkit.data.splitting.units import units_of
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 BATCH = 32
 MOST_RESAMPLED = 50_000  # pictures × classes: two hundred resamples then take about three seconds
 # A score of resampled pictures is biased upwards for the calibration error, and a threshold is no score.
-UNRESAMPLED = ("ece", "threshold", "n")
+UNRESAMPLED = ("ece", "threshold", "n", "groups")
 
 
 def stream(
@@ -95,7 +96,8 @@ def scores(
 ) -> Scores:  # fmt: skip
     """All metrics of answers and each one's 95 % interval beside it (`accuracy_ci95`), per class too.
 
-    Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures times
+    Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Both count each picture by
+    itself; `groups` says of how many groups they are, where there are any. Where pictures times
     classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
 
     Args:
@@ -111,6 +113,8 @@ def scores(
     found.bounded(classes)
     if not bounded:
         return found
+    if any(samples.group):
+        found["groups"] = len(units_of(samples))
     if outputs.size <= MOST_RESAMPLED:
 
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:

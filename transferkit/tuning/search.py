@@ -177,7 +177,7 @@ class Search:
         self.trials = [Trial(p, self._outcomes[p.id]) for p in self._asked if p.id in self._outcomes]
         waiting = self._sorted([p for p in pending if p.id not in self._outcomes])
         if self.trials or waiting:
-            self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} are left to be run")
+            self.reporter.say(f"search: {len(self.trials)} trials are done already, {len(waiting)} left to be run")
         return waiting
 
     def _in_order(self) -> Iterator[Event]:

@@ -20,6 +20,7 @@ from transferkit.data.threads import begun
 from transferkit.errors import ConfigError, RunError, TrainingError
 from transferkit.evaluation import calibration, metric_registry
 from transferkit.features.extraction_engines import RayActors
+from transferkit.quantities import plural
 from transferkit.record import JsonObject
 from transferkit.runs.assessment import Told
 from transferkit.runs.directory import require_whole, run_lock
@@ -205,8 +206,9 @@ class SearchJob(JournalledJob):
     def _announce(self, oracle: Oracle, pictures: int, pairs: int) -> None:
         how_judged = f"{pairs} folds" if pairs > 1 else "validation"
         self.reporter.heading(
-            f"searching {len(self.space.names)} settings by {self.algorithm} search: {oracle.planned:,} trials on "
-            f"{pictures:,} pictures, judged by {how_judged}; the test split is not looked at"
+            f"searching {plural(len(self.space.names), 'setting')} by {self.algorithm} search: "
+            f"{plural(oracle.planned, 'trial')} on {plural(pictures, 'picture')}, judged by {how_judged}; the test "
+            "split is not looked at"
         )
         self.reporter.say(f"space: {self.space}")
 

@@ -49,6 +49,8 @@ class WinnerComparison:
         metric, winner, other = terms.score(self.metric), figure(self.winner), figure(self.score)
         figures = f"{metric} {winner} against {other} of {self.n:,} {where} pictures"
         interval = f"95 % interval of the difference {figure(self.low, '+')} to {figure(self.high, '+')}"
+        if self.low == self.high == 0:  # which says nothing of other pictures
+            interval = "the same in every resample of them"
         if not self.sure:
             return f"not told apart from {self.other}: {figures} ({interval})"
         verdict = "better" if self.gain > 0 else "worse"

@@ -98,7 +98,7 @@ def test_frames_of_a_film_stay_in_one_split_and_are_found_again(tmp_path: Path) 
     found = scan(tmp_path / "data", reading=EVERY).hashed()
     assert len(found) == 2 * 6 * 4
     assert found.paths[:2] == ("a/0.mp4/0s.png", "a/0.mp4/0.5s.png")
-    assert "12 films give 48 pictures, and each is one" in found.notes
+    assert "12 films give 48 pictures; those of one film stay in one split" in found.notes
     splits = split(found, (0.5, 0.25, 0.25), 0)
     for name in set(found.group):
         assert len({part for part, group in zip(splits.assignment, found.group, strict=True) if group == name}) == 1

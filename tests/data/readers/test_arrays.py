@@ -113,6 +113,14 @@ def test_pillow_pictures_whose_numbers_are_no_colours_are_refused() -> None:
             scan(([rgb, odd], y))
 
 
+def test_channels_in_front_are_told_once_with_the_remedy() -> None:
+    with pytest.raises(DataError) as caught:
+        scan((np.zeros((9, 3, 32, 32), np.uint8), [0, 1, 2] * 3))
+    said = str(caught.value)
+    assert "array[0] and 8 more are uint8 [3, 32, 32]; use uint8 [H, W, 3] or [H, W]" in said
+    assert said.count("np.moveaxis(picture, 0, -1)") == said.count("more are") == 1
+
+
 def test_masked_pixels_are_refused() -> None:
     x = np.ma.masked_array(X, mask=False)
     assert len(scan((x, np.arange(6) % 2))) == 6

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.pictures import folder_of_classes
-from transferkit.data.readers.cells import column, in_cell, names_in, number, parts
+from transferkit.data.readers.cells import column, in_cell, listed_names, names_in, number, parts
 from transferkit.data.source import scan
 from transferkit.data.splitting.split import load_splits, save_splits, split
 
@@ -23,7 +23,9 @@ def test_numbers_are_plain_decimal_ones(text: str, value: float | None) -> None:
     assert number(text) == value
 
 
-@pytest.mark.parametrize("name", ["red;dark", " lead", "trail ", 'say "a"', '"', "0.5", "a,b", "10", ";", "x\ny", "é"])
+@pytest.mark.parametrize(
+    "name", ["red;dark", " lead", "trail ", 'say "a"', '"', "0.5", "a,b", "10", ";", "x\ny", "é", "['a']"]
+)
 def test_every_name_is_read_back_from_a_cell(name: str) -> None:
     assert names_in(in_cell(name)) == (name,)
     assert names_in(f"{in_cell(name)}; {in_cell('other')} ;") == (name, "other")
@@ -33,6 +35,18 @@ def test_ordinary_cells_are_left_as_they_are() -> None:
     assert [in_cell(name) for name in ("rose", "10", "a b", "a.b")] == ["rose", "10", "a b", "a.b"]
     assert parts('5" pipe; "a;b" ;"open') == [('5" pipe', False), ("a;b", True), ('"open', False)]
     assert names_in(" ; ") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("['a', 'b']", ["a", "b"]), ('["a","b"]', ["a", "b"]), ("['a' 'b']", ["a", "b"]), ("('a',)", ["a"]),
+        (r"""['it\'s', "a,b"]""", ["it's", "a,b"]), (" [] ", []),
+        *[(text, None) for text in ("a", "[a, b]", "[1, 2]", "['a', b]", "['a'", "['a']['b']", "'a', 'b'", "")],
+    ],
+)  # fmt: skip
+def test_lists_of_names_are_those_in_brackets_and_quotes(text: str, names: list[str] | None) -> None:
+    assert listed_names(text) == names
 
 
 CLASSES = ["red;dark", " lead", "blue", 'the "a"', "0.5", "1.5"]

@@ -154,6 +154,10 @@ TYPED: dict[str, tuple[Prepare, list[str]]] = {
         form("csv by another sign", "a.csv>list.csv"),
         ["list.csv --label-delimiter '|'"],
     ),
+    "… with lists in cells": (
+        table("path,label", lambda i, name, label: f"{name}.png,\"['{label}', '{'wet' if i % 2 else 'dry'}']\""),
+        ["list.csv"],
+    ),
     "… with a column for each label": (
         table("file,note,red,wet", lambda i, name, label: f"{name}.png,x,{i % 2},{i % 3 // 2}"),
         ["list.csv --label-column red --label-column wet"],

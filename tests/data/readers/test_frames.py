@@ -24,7 +24,7 @@ def test_pages_of_a_tiff_stay_together(tmp_path: Path) -> None:
     assert len(scan(tmp_path)) == 14
     found = scan(tmp_path, reading=Reading(frames="all")).hashed()
     assert len(found) == 38
-    assert "12 files hold 36 pictures, and each is one" in found.notes
+    assert "12 files hold 36 pictures; those of one file stay in one split" in found.notes
     parts = split(found, (0.6, 0.2, 0.2), 0).assignment
     for name in set(found.group) - {None}:
         assert len({part for part, group in zip(parts, found.group, strict=True) if group == name}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,53 @@ def test_columns_are_parted_by_any_of_the_usual_signs(rows: Write, sign: str) ->
     assert (len(found), as_folders(found)) == (8, True)
     found = scan(rows(f"file{sign}kind", f"{{path}}{sign}{{label}}"))  # found by looking
     assert (len(found), as_folders(found)) == (8, True)
+
+
+@pytest.mark.parametrize("cell", ["['{label}', 'wet']", '["{label}","wet"]', "['{label}' 'wet']"])
+@pytest.mark.parametrize("delimiter", ["", ","])
+def test_lists_in_cells_are_several_labels(rows: Write, cell: str, delimiter: str) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    found = scan(rows("path,label", "{path}," + quoted), reading=Reading(label_delimiter=delimiter))
+    assert (found.task, found.classes) == ("multilabel", ("a", "b", "wet"))
+    assert any("are read as lists of labels" in note for note in found.notes)
+
+
+def test_lists_beside_names_are_told_of(rows: Write) -> None:
+    source = rows("path,label", "{path},{label}")
+    source.write_text(source.read_text().replace("a/0.png,a", "a/0.png,\"['a']\""))
+    found = scan(source)
+    assert found.classes == ("['a']", "a", "b")
+    assert any("some labels are lists, such as ['a'], and others are not" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("header", ["path,glass,metal", "path,label_glass,label_metal", "picture,glass,metal"])
+def test_columns_of_true_and_false_are_of_one_and_nought(rows: Write, header: str) -> None:
+    source = rows(header, "{path},{n},{other}")
+    source.write_text("\n".join(re.sub(r"1$", "True", re.sub(r"0$", "False", re.sub(",0,", ",False,", re.sub(
+        ",1,", ",True,", line)))) for line in source.read_text().split("\n")))  # fmt: skip
+    assert "False,True" in source.read_text()
+    named = Reading(label_column=("glass", "metal")) if header.startswith("picture") else Reading()
+    found = scan(source, reading=named)
+    assert (found.task, found.classes) == ("multilabel", ("glass", "metal"))
+    assert found.targets.tolist() == [[0, 1]] * 4 + [[1, 0]] * 4
+    assert any("True and False are read as 1 and 0" in note for note in found.notes)
+
+
+def test_one_column_of_true_and_false_names_two_classes(rows: Write) -> None:
+    source = rows("path,label", "{path},{n}")
+    source.write_text(source.read_text().replace(",1", ",True").replace(",0", ",False"))
+    assert scan(source).classes == ("False", "True")
+    source = rows("path,class,checked", "{path},{n},True")
+    source.write_text(source.read_text().replace(",1,", ",True,").replace(",0,", ",False,"))
+    assert scan(source).classes == ("False", "True")
+
+
+def test_brackets_without_quotes_may_be_names_and_are_opened_when_asked(rows: Write) -> None:
+    source = rows("path,label", '{path},"[{label}, n{name}]"')
+    found = scan(source)
+    assert (found.task, len(found.classes), found.classes[0]) == ("classify", 8, "[a, n0]")
+    assert any("--label-delimiter 'comma'" in note for note in found.notes)
+    assert scan(source, reading=Reading(label_delimiter="comma")).classes == ("a", "b", "n0", "n1", "n2", "n3")
 
 
 def test_bars_inside_of_cells_part_no_columns(rows: Write) -> None:

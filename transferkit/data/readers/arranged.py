@@ -8,8 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from transferkit.data.readers import grids
-from transferkit.data.readers.cells import in_cell, names_in, number
-from transferkit.data.readers.columns import LOOKED_AT, Cells, Mapping, fields, filled, hold_words, mapped, together
+from transferkit.data.readers.cells import in_cell, listed_names, names_in, number
+from transferkit.data.readers.columns import (
+    LABELS,
+    LOOKED_AT,
+    Cells,
+    Mapping,
+    fields,
+    filled,
+    hold_words,
+    mapped,
+    together,
+)
 from transferkit.data.readers.finder import Finder
 from transferkit.data.readers.names import load_names
 from transferkit.data.readers.request import Reading
@@ -19,6 +29,7 @@ from transferkit.errors import ConfigError
 
 _DELIMITERS = {"comma": ",", "space": " ", "tab": "\t", "semicolon": ";", "pipe": "|", "slash": "/", "plus": "+"}
 _COUNTS = re.compile(r"Unnamed: \d+|__index_level_\d+__")  # numbers of rows, as pandas writes them
+TRUTHS = {"true": "1", "false": "0"}
 _SUSPECTED = ("|", ",", "/", "+", " ")
 
 
@@ -49,6 +60,7 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         DataError: no column leads to pictures, or several do; or none is the label.
         ConfigError: an option has no effect on this table.
     """
+    _take_truths(table, reading)
     rows = [row for _, row in table.rows[:LOOKED_AT]]
     usual = "path" in table.columns and ("label" in table.columns or not hold_words(table.targets, rows))
     if not usual or reading:
@@ -64,6 +76,21 @@ def arrange(table: Table, root: Path, reading: Reading) -> None:
         raise ConfigError("--label-delimiter has no effect on several label columns; drop it")
     elif reading.classes:
         _name_columns(table, load_names(Path(reading.classes).expanduser()))
+
+
+def _take_truths(table: Table, reading: Reading) -> None:
+    """Columns of True and False, as pandas writes one a class, as 1 and 0; one for all classes holds names of two."""
+
+    def of_truths(column: str) -> bool:
+        return all(row[column].strip().lower() in TRUTHS for _, row in table.rows)
+
+    alone = any(column.lower() in LABELS for column in table.columns) or len(reading.label_column) == 1
+    columns = [] if alone or not table.rows else list(filter(of_truths, dict.fromkeys(table.columns)))
+    if len(columns) < 2:
+        return
+    for _, row in table.rows:
+        row |= {column: TRUTHS[row[column].strip().lower()] for column in columns}
+    table.notes.append(f"True and False are read as 1 and 0 in the columns {listed(columns, 3)}")
 
 
 def _move(table: Table, found: Mapping, finder: Finder) -> None:
@@ -127,6 +154,10 @@ def _label_names(table: Table, labels: Sequence[str]) -> dict[str, str]:
 def _label_cells(table: Table, reading: Reading) -> None:
     """Take cells apart as asked, and put names in the place of codes."""
     sign = _DELIMITERS.get(reading.label_delimiter, reading.label_delimiter)
+    if _take_lists(table):
+        sign = ""
+    elif sign:
+        _open_brackets(table)
     names = load_names(Path(reading.classes).expanduser()) if reading.classes else {}
     if not sign and not names:
         _suspect(table)
@@ -142,9 +173,39 @@ def _label_cells(table: Table, reading: Reading) -> None:
         row["label"] = ";".join(cells) + (";" if several and len(cells) == 1 else "")
 
 
+def _take_lists(table: Table) -> bool:
+    """Write labels as `a;b` where every cell is a list of names, as other programs save it; whether that is so."""
+    cells = {row["label"] for _, row in table.rows if row["label"].strip()}
+    lists = {cell: listed_names(cell) for cell in cells}
+    plain = [cell for cell, names in lists.items() if names is None]
+    if plain or not cells:
+        if len(plain) < len(cells):
+            odd = min(cells.difference(plain), key=lambda cell: (len(cell), cell))
+            table.notes.append(f"some labels are lists, such as {odd}, and others are not: each is taken as one name")
+        return False
+    for _, row in table.rows:
+        names = [in_cell(name) for name in lists.get(row["label"]) or [] if name]
+        row["label"] = ";".join(names) + (";" if len(names) == 1 else "")
+    table.notes.append(f"labels such as {min(cells, key=lambda c: (len(c), c)).strip()} are read as lists of labels")
+    return True
+
+
+def _open_brackets(table: Table) -> None:
+    """Drop the brackets around the labels of a cell (`[a, b]`, `{a,b}`) where every cell has them."""
+    for (_, row), cell in zip(table.rows, _without_brackets([row["label"] for _, row in table.rows]), strict=True):
+        row["label"] = cell
+
+
+def _without_brackets(cells: Sequence[str]) -> list[str]:
+    stripped = [cell.strip() for cell in cells]
+    if all(cell[:1] + cell[-1:] in ("[]", "()", "{}") for cell in stripped if cell):
+        return [cell[1:-1] for cell in stripped]
+    return stripped
+
+
 def _suspect(table: Table) -> None:
     """Say where labels look like several in one cell."""
-    cells = Counter(row["label"].strip() for _, row in table.rows)
+    cells = Counter(_without_brackets([row["label"] for _, row in table.rows]))
     for sign in _SUSPECTED:
         joined = [cell for cell in cells if sign in cell.strip(sign)]
         counts = Counter(part.strip() for cell in cells for part in cell.split(sign))
@@ -156,8 +217,8 @@ def _suspect(table: Table) -> None:
             continue
         word = next((name for name, found in _DELIMITERS.items() if found == sign and sign in ", "), sign)
         table.notes.append(
-            f"labels such as {listed(joined, 2)} look like several joined by '{sign}': if so, give "
-            f"--label-delimiter '{word}'"
+            f"labels such as {listed([repr(cell) for cell in joined], 2)} look like several joined by '{sign}': if so, "
+            f"give --label-delimiter '{word}'"
         )
         return
 

@@ -96,11 +96,16 @@ def _pictures(x: Any) -> list[Pixels]:
     problems = [f"array[{i}] is {why}" for i, picture in enumerate(given) if (why := _odd_pillow(picture))]
     raise_problems(DataError, problems[:10])
     pictures = [np.asarray(picture) for picture in given]
+    odd: dict[str, list[int]] = {}
     for i, picture in enumerate(pictures):
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or channels not in (1, 3, 4) or not picture.size:
-            problems.append(f"array[{i}] is {picture.dtype} {list(picture.shape)}; use uint8 [H, W, 3] or [H, W]")
-    raise_problems(DataError, problems[:10])
+            odd.setdefault(f"{picture.dtype} {list(picture.shape)}", []).append(i)
+            first = picture.ndim == 3 and picture.shape[0] in (1, 3, 4) and channels not in (1, 3, 4)
+            problems += ["channels come last: np.moveaxis(picture, 0, -1) puts them there"] if first else []
+    told = [f"array[{of[0]}]{f' and {len(of) - 1:,} more' if of[1:] else ''} {'are' if of[1:] else 'is'} {what}; use "
+            "uint8 [H, W, 3] or [H, W]" for what, of in odd.items()]  # fmt: skip
+    raise_problems(DataError, [*told[:10], *problems])
     return pictures
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LARGEST = float(np.finfo(np.float32).max)  # networks compute in float32
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_QUOTED = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_LIST = re.compile(rf"[\[(]\s*(?:{_QUOTED}(?:\s*,\s*|\s+(?=['\"])|\s*(?=[\])])))*[\])]")
 _PART = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?:;|$)|([^;]*)(?:;|$)')
 
 
@@ -54,6 +56,14 @@ def names_in(cell: str) -> tuple[str, ...]:
     return tuple(name for name, _ in parts(cell) if name)
 
 
+def listed_names(cell: str) -> list[str] | None:
+    """The names of a cell that is a list as Python, JSON or NumPy write it (`['a', 'b']`); None: it is none."""
+    cell = cell.strip()
+    if not _LIST.fullmatch(cell):
+        return None
+    return [re.sub(r"\\(.)", r"\1", quoted[1:-1]) for quoted in re.findall(_QUOTED, cell)]
+
+
 def are_amounts(values: Sequence[float | None]) -> bool:
     """Whether numbers look like amounts rather than numbers of classes: fractions, or nearly all different."""
     different = {value for value in values if value is not None}
@@ -71,6 +81,7 @@ def in_cell(name: str) -> str:
     value = number(name)
     fraction = value is not None and value != int(value)
     plain = name == name.strip() and not fraction and not any(sign in name for sign in ';"')
+    plain = plain and listed_names(name) is None
     return name if plain else '"' + name.replace('"', '""') + '"'
 
 

@@ -25,7 +25,7 @@ from transferkit.errors import DataError, nearest
 LOOKED_AT = 20  # rows, for a guess
 MOST = 0.75  # of them that lead to pictures, where not all do
 _IMAGES = ("image", "img", "picture", "photo", "file", "filename", "file_name", "image_path", "filepath", "image_id")
-_LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "y")
+LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "y")
 _SPLITS = ("split", "subset", "set", "partition", "data set", "dataset")
 _GROUPS = re.compile(r"(patient|subject|person|user|author|observer|scene|sequence|video|lesion|site)(_?id)?s?", re.I)
 
@@ -261,7 +261,7 @@ def _labels(name: str, columns: Sequence[str], rows: Sequence[Cells], found: Map
     rest = [c for c in columns if c and c not in (found.image, found.split, found.group, *fields(found.template))]
     if "path" in columns and found.image == "path" and not found.template and not hold_words(rest, rows):
         return ()  # every other column is a target
-    named = [c for c in rest if c.lower() in _LABELS]
+    named = [c for c in rest if c.lower() in LABELS]
     # Whose picture it is, by a number of a patient, is no class of it.
     plain = [c for c in rest if not (_GROUPS.fullmatch(c) and c.lower().endswith("id"))]
     chosen = next((some for some in (rest, plain, named) if len(some) == 1), None) or _marks(rest, rows)

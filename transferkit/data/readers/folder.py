@@ -123,8 +123,11 @@ def walk_folder(
     if loose:
         table = any(name.lower().endswith(".csv") for name in walk.other)
         walk.problems.append(
-            f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
-            f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root)}"
+            f"{shown(root)} is a film and says no classes; put films into the folders of their classes and give the "
+            "folder above, or give a table of films and labels"
+            if is_film(root.name) and not os.path.isdir(root)
+            else f"{_lie(len(loose))} directly in {shown(root)} ({listed(loose, 3)}); put each into the "
+            f"folder of its class{'; or give the CSV itself as DATA' if table else _above(root, films)}"
         )
     parts = split_folders(walk, folders, excluded)
     for folder, part in parts:
@@ -146,15 +149,15 @@ def _lie(count: int) -> str:
     return f"{plural(count, 'picture')} {'lies' if count == 1 else 'lie'}"
 
 
-def _above(root: Path) -> str:
-    """What to add where `root` may be the folder of one class: the folder above has others with pictures."""
+def _above(root: Path, films: bool) -> str:
+    """What to add where `root` may be the folder of one class: the folder above has others with pictures, or films."""
     above = root.parent
     if not os.path.isdir(root):  # an archive is no class
         return ""
     with suppress(OSError):
         beside = [entry for entry in above.iterdir() if entry.is_dir() and entry.name[0] != "." and entry != root]
-        if any(Walk(above, strict=False).entries(entry.name)[1] for entry in beside[:8]):
-            return f"; or, if {shown(root.name)} is one of the classes, give the folder above: {shown(above)}"
+        if any(Walk(above, strict=False, films=films).entries(entry.name)[1] for entry in beside[:8]):
+            return f"; or, if {shown(root.name)} is one of the classes, give the folder above ({shown(above)})"
     return ""
 
 
@@ -235,7 +238,7 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
     root = shown(walk.root)
     if walk.unreadable:
         walk.problems.append(
-            f"{len(walk.unreadable)} pictures cannot be read; remove or --exclude them: "
+            f"{plural(len(walk.unreadable), 'picture')} cannot be read; remove or --exclude them: "
             + listed([f"{path} {reason}" for path, reason in walk.unreadable])
         )
     if classes is not None:
@@ -261,7 +264,9 @@ def judge(walk: Walk, classes: Sequence[str] | None = None) -> None:
             walk.problems.append(f"{listed(missing)} {verb} in val or test but not in train{near}")
     walk.notes += odd_names(walk.classes)
     if walk.other:
-        walk.notes.append(f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{_films_in(walk, '')}")
+        walk.notes.append(
+            f"{plural(len(walk.other), 'other file')} ignored: {kinds(walk.other)}{walk.packed()}{_films_in(walk, '')}"
+        )
     if walk.outside:
         path, target = next(iter(walk.outside.items()))
         what = "link leads" if len(walk.outside) == 1 else "links lead"

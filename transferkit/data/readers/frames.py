@@ -52,8 +52,9 @@ def every_frame(samples: Samples, excluded: Excluded, frames: str) -> Samples:
         rows += [index] * len(kept)
         paths += kept
     group = tuple(samples.group[i] or (samples.paths[i] if i in several else None) for i in rows)
-    what = "files hold" if step is None else "films give"
-    note = f"{len(several)} {what} {sum(len(found[i]) for i in several)} pictures, and each is one"
+    what, one = ("files hold", "file") if step is None else ("films give", "film")
+    total = sum(len(found[i]) for i in several)
+    note = f"{len(several)} {what} {total} pictures; those of one {one} stay in one split"
     return replace(
         samples.select(np.array(rows, np.int64)), paths=tuple(paths), group=group,
         notes=(*samples.notes, *([note] if several else [])),

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ from transferkit.data.containers.bucket import is_address
 from transferkit.data.readers import grids
 from transferkit.data.readers.arranged import load_arranged
 from transferkit.data.readers.cells import LARGEST, are_amounts, in_cell, is_amount, names_in, number, parts
+from transferkit.data.readers.elsewhere import elsewhere
 from transferkit.data.readers.encoding import Spelling, locate
 from transferkit.data.readers.folder import class_order, odd_names
 from transferkit.data.readers.layouts import is_usual, split_name
 from transferkit.data.readers.request import Excluded, Request
 from transferkit.data.readers.rows import Table
-from transferkit.data.readers.walk import is_folder, is_picture
 from transferkit.data.samples import Part, Samples, listed, shown
 from transferkit.errors import DataError
 from transferkit.tasks import SEVERAL, SINGLE
@@ -129,27 +128,11 @@ def _locate(table: Table, root: Path, excluded: Excluded, single: bool, strict: 
                 "name addresses on the web, which are not read; fetch them, and name the files", line, row["path"]
             )
         elif reason == "does not exist" and strict:
-            missing = missing or f"name files that do not exist below {place}{_elsewhere(root, row['path'])}"
+            missing = missing or f"name files that do not exist below {place}{elsewhere(root, row)}"
             table.bad(missing, line, row["path"])
         elif reason is not None and strict:
             table.bad("name files that cannot be read", line, f"{row['path']} {reason}")
     table.rows = kept
-
-
-def _elsewhere(root: Path, path: str) -> str:
-    """What to add where the file has another ending, or lies one folder further down, as in many archives."""
-    with suppress(OSError, ValueError, DataError):
-        folder, base = os.path.split(path)
-        stem = os.path.splitext(base)[0]
-        names = sorted(e.name for e in places.listing(root / folder) if not is_folder(e) and is_picture(e.name))
-        other = next((name for name in names if os.path.splitext(name)[0] == stem), None)
-        if other is not None:
-            return f"; the first is there as {shown(os.path.join(folder, other))}: correct the endings"
-    with suppress(OSError, ValueError):
-        found = next((f for f in sorted(root.iterdir()) if f.is_dir() and (f / path).is_file()), None)
-        if found is not None:
-            return f"; the first lies in {shown(found)}: put a copy of the CSV there"
-    return ""
 
 
 def _distinct(table: Table, root: Path) -> Iterator[tuple[int, dict[str, str]]]:

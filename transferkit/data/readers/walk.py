@@ -17,6 +17,7 @@ EXTENSIONS = frozenset([
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".heic", ".heif", ".avif",
     ".jxl", ".dcm", ".dicom",
 ])  # compared in lower case  # fmt: skip
+ARCHIVES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
 JUNK = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 JUNK_FOLDERS = frozenset({
     "__macosx", "__pycache__", "$recycle.bin", "#recycle", "recycler", "@eadir", "lost+found",
@@ -121,7 +122,17 @@ class Walk:
         here = [kinds(path for path in self.other if path.startswith(inside))]
         hidden = sum(path.startswith(inside) for path in self.hidden)
         here += [f"{hidden} hidden or system files"] if hidden else []
-        return f" (it holds {', '.join(filter(None, here))})" if any(here) else ""
+        return f" (it holds {', '.join(filter(None, here))}){self.packed(below)}" if any(here) else ""
+
+    def packed(self, below: str = "") -> str:
+        """What to add where archives lie in a folder: one is read where it is given, not inside of others."""
+        inside = os.path.join(below, "") if below else ""
+        archives = [path for path in self.other if path.startswith(inside) and path.lower().endswith(ARCHIVES)]
+        if not archives:
+            return ""
+        if len(archives) == 1 and not self.found and os.path.isdir(self.root):
+            return f"; unpack the archive, or give it by itself: {shown(self.root / archives[0])}"
+        return "; archives inside are not opened: unpack them"
 
 
 def is_folder(entry: os.DirEntry[str] | ContainerEntry) -> bool:

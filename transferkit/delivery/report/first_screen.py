@@ -51,7 +51,7 @@ def _notes(metrics: MetricsRecord, key: str) -> list[str]:
     if seen == "never used before":
         seen = None
     first = (statements.winner(metrics, key), statements.unseen(metrics), statements.alike(metrics, key))
-    notes = (*first, seen, statements.calibrated(metrics))
+    notes = (*first, statements.related(metrics.test), seen, statements.calibrated(metrics))
     return [note[:1].upper() + note[1:] + "." for note in (*notes, *statements.abstaining(metrics)) if note]
 
 

@@ -109,6 +109,8 @@ def _further(metrics: MetricsRecord) -> Iterator[str]:
     test, unseen = metrics.test, statements.unseen(metrics)
     if unseen:
         yield unseen[:1].upper() + unseen[1:] + "."
+    if related := statements.related(test):
+        yield related[:1].upper() + related[1:] + "."
     if tasks.of(metrics.task).headline == "right":
         low, high = test.interval("accuracy") or (0, 0)
         yield from _declining(metrics)

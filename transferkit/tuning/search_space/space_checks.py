@@ -113,7 +113,7 @@ def _refused(values: Values) -> list[str]:
     try:
         config.make(values)
     except ConfigError as error:
-        text = str(error)
+        text = str(error.args[0])  # in the words of the command line also where Python asks: `_alone` looks for them
         return [line.removeprefix("  - ") for line in text.split("\n")[1:]] if "\n" in text else [text]
     return []
 
