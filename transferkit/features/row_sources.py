@@ -104,8 +104,7 @@ class Views:
         found: list[PictureError | None] = [None] * len(asked)
         for number in left:
             try:
-                for place, view in zip(into[number], self._drawing.draw(*asked[number]), strict=True):
-                    place[...] = view
+                self._drawing.draw(*asked[number], into[number])
             except PictureError as error:
                 found[number] = error
         return found

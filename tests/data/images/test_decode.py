@@ -156,6 +156,15 @@ def test_resize_modes() -> None:
     assert letterbox[16, 2, 2] > 150
 
 
+@pytest.mark.parametrize("mode", ["stretch", "crop", "letterbox"])
+@pytest.mark.parametrize("size", [(24, 16), (70, 50), (16, 16), (32, 32)])  # the last two need no bilinear scaling
+def test_a_picture_is_laid_where_it_is_wanted(mode: str, size: tuple[int, int]) -> None:
+    image, settings, rows = photo(3).resize(size), DecodeSettings(16, mode), np.full((3, 16, 16, 3), 7, np.uint8)
+    fit(image, settings, rows[1])
+    np.testing.assert_array_equal(rows[1], fit(image, settings))
+    assert (rows[::2] == 7).all()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (8, 8), (2001, 3)])
 @pytest.mark.parametrize("mode", ["stretch", "crop", "letterbox"])
 def test_extreme_shapes(size: tuple[int, int], mode: str) -> None:

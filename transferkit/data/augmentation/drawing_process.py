@@ -73,22 +73,24 @@ def drawn(how: ViewDrawing, memory: mmap.mmap, pictures: Keeping, asked: Sequenc
         end = at + len(one.seeds) * how.decode.size**2 * 3
         source = memory[slice(*one.source)] if isinstance(one.source, tuple) else one.source
         try:
-            views, place = _views(how, source, one, pictures)
-            room[at:end] = views.ravel()
-            found.append(place or True)
+            places = room[at:end].reshape(-1, how.decode.size, how.decode.size, 3)
+            found.append(_draw(how, source, one, pictures, places) or True)
         except Exception:  # the asking process meets it again, and says it
             found.append(False)
         at = end
     return found
 
 
-def _views(
-    how: ViewDrawing, source: Pinned | Kept | bytes, asked: Question, pictures: Keeping
-) -> tuple[Pixels, Kept | None]:
-    """What was asked for of one picture, and where it is kept from now on."""
+def _draw(
+    how: ViewDrawing, source: Pinned | Kept | bytes, asked: Question, pictures: Keeping, places: Pixels
+) -> Kept | None:
+    """Lay what was asked for of one picture into `places`, and say where the picture is kept from now on."""
     if isinstance(source, Kept):
-        return how.draw_from(pictures.state(source, how.decode), asked.seeds), None
+        how.draw_from(pictures.state(source, how.decode), asked.seeds, places)
+        return None
     if not asked.keep:
-        return how.draw(source, asked.seeds), None
+        how.draw(source, asked.seeds, places)
+        return None
     state = how.state(source, asked.seeds[0])
-    return how.draw_from(state, asked.seeds), pictures.keep(state)
+    how.draw_from(state, asked.seeds, places)
+    return pictures.keep(state)

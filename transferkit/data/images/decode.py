@@ -231,17 +231,18 @@ def picture_in(
     return image.crop(box)
 
 
-def fit(image: Image.Image | Pixels, settings: DecodeSettings) -> Pixels:
+def fit(image: Image.Image | Pixels, settings: DecodeSettings, into: Pixels | None = None) -> Pixels:
     """Scale an RGB picture to the square that a network takes.
 
     Args:
         image: Pillow's, or uint8 [H, W, 3].
         settings: its size in pixels, and how (`resize`).
+        into: where to lay it, uint8 [size, size, 3], contiguous; None is a new array.
 
     Returns:
-        uint8 [size, size, 3].
+        `into`, uint8 [size, size, 3].
     """
-    found: Pixels = fitted(np.asarray(image), settings.size, settings.resize)
+    found: Pixels = fitted(np.asarray(image), settings.size, settings.resize, into)
     return found
 
 
