@@ -182,9 +182,24 @@ def test_a_process_without_transferkit_gives_the_numbers_of_trained_networks(tmp
     assert done.returncode == 0, done.stderr
 
 
+# ONNX is written operation by operation: one network for each kind of them, and each form of graph.
+WRITTEN = [*ALWAYS, "timm_efficientnet_lite"]
+
+
+def operations(name: str) -> set[tuple[str, str]]:
+    """Kinds of operations, with the functions that they apply."""
+    found = loaded(name).model.operations
+    return {(type(one).__name__, getattr(getattr(one, "activation", None), "__name__", "")) for one in found}
+
+
+@pytest.mark.extended
+def test_every_operation_is_in_a_network_that_is_written_as_onnx() -> None:
+    assert set().union(*map(operations, SIZES)) == set().union(*map(operations, WRITTEN))
+
+
 @pytest.mark.extended
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_onnx_gives_the_numbers_of_trained_networks(name: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     from transferkit.delivery.exporting import writers
