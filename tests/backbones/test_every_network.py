@@ -20,16 +20,14 @@ from .conftest import value
 TRACED = ("mini", "vgg16", "convnext")
 
 
-# Of each family the network with the fewest layers and the one with the most: those between repeat the same blocks less
-# often, and variants of width have the same graph. What is in each of them is held in `test_catalog.py`.
-FAMILIES = {}
-for row in map(ROWS.get, names()):
-    FAMILIES.setdefault((row.kind, row.paper), []).append(row)
-NETWORKS = [
-    *dict.fromkeys(end(rows, key=lambda row: row.layers).name for rows in FAMILIES.values() for end in (min, max))
-]
+# Of each family the smallest network, and where others have another number of stages, the smallest of those. All others
+# repeat the same blocks more often or wider; what is in each of them is held in `test_catalog.py`.
+GRAPHS = {}
+for row in sorted(map(ROWS.get, names()), key=lambda row: row.layers):
+    GRAPHS.setdefault((row.kind, row.paper, len(row.stage_names)), row.name)
+NETWORKS = [name for name in names() if name in GRAPHS.values()]
 # By default a network of each kind: a chain, additions of separable convolutions with squeeze and excitation, and the
-# bundled ones. All others, the deepest of each family among them, run as `extended`.
+# bundled ones. All others run as `extended`.
 KINDS = ("vgg16", "mobilenet_v3_small", "efficientnet_lite0", "mini")
 
 
