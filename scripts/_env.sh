@@ -1,6 +1,8 @@
 # Sourced by the other scripts: makes .venv with transferkit and its test tools, once per change of setup.cfg.
 set -eu
 cd "$(dirname "$0")/.."
+# Where the surroundings forbid it, each of the hundreds of processes of the tests compiles all that it imports.
+unset PYTHONDONTWRITEBYTECODE
 
 find_python() {
   for name in "${PYTHON:-}" python3.11 python3.12 python3.13 python3; do

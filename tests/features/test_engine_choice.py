@@ -234,6 +234,7 @@ def test_without_an_extra_there_is_only_tensorflow(fake, small, views, samples, 
     assert (part.precision.how, part.reporter.warnings) == ("plain", [])
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_a_run_whose_model_does_not_bear_out_the_engines_features_is_made_by_tensorflow(
     fake, digits, tmp_path, monkeypatch

@@ -1,16 +1,16 @@
 """The notebooks: kept clean, with no logic of their own, and true from a fresh kernel without a network."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytestmark = pytest.mark.extended
-
-nbformat = pytest.importorskip("nbformat", reason="the notebooks need: pip install -e '.[notebooks]'")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -18,8 +18,15 @@ RUNNER = ROOT / "scripts" / "run_notebooks.py"
 LIMIT = 180  # seconds; about 30 on two cores that do nothing else
 
 
+@pytest.fixture(scope="module")
+def nbformat():
+    """Imported where it is used: that takes a second and a half, which is long for all who only collect tests."""
+    return pytest.importorskip("nbformat", reason="the notebooks need: pip install -e '.[notebooks]'")
+
+
 def cells(path, kind):
-    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+    found = json.loads(path.read_text("utf-8"))["cells"]
+    return [SimpleNamespace(**{**c, "source": "".join(c["source"])}) for c in found if c["cell_type"] == kind]
 
 
 def python(source):
@@ -36,7 +43,7 @@ def test_the_five_are_there():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names)
-def test_it_is_valid_and_kept_without_outputs(path):
+def test_it_is_valid_and_kept_without_outputs(path, nbformat):
     nbformat.validate(nbformat.read(path, as_version=4))
     for cell in cells(path, "code"):
         assert cell.outputs == []
@@ -71,6 +78,7 @@ def ran(*arguments, **options):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("nbformat")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names)
 def test_it_runs_from_a_clean_kernel_and_what_it_trains_is_good(path):
     before = path.read_bytes()
@@ -81,7 +89,7 @@ def test_it_runs_from_a_clean_kernel_and_what_it_trains_is_good(path):
     assert path.read_bytes() == before
 
 
-def broken(folder, source):
+def broken(nbformat, folder, source):
     """A runner whose notebooks are one of this cell."""
     (folder / "scripts").mkdir()
     (folder / "notebooks").mkdir()
@@ -92,12 +100,12 @@ def broken(folder, source):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_a_cell_that_fails_or_a_training_that_learns_nothing_is_a_failure(tmp_path):
+def test_a_cell_that_fails_or_a_training_that_learns_nothing_is_a_failure(nbformat, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    failed = broken(tmp_path / "a", "1 / 0")
+    failed = broken(nbformat, tmp_path / "a", "1 / 0")
     assert failed.returncode == 1
     assert "ZeroDivisionError" in failed.stderr
-    useless = broken(tmp_path / "b", "print('val_accuracy: 0.1')")
+    useless = broken(nbformat, tmp_path / "b", "print('val_accuracy: 0.1')")
     assert useless.returncode == 1
     assert "at least" in useless.stderr

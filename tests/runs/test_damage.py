@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calls import call
+from tests.marks import extended
 from transferkit.errors import RunError
 from transferkit.files import read_json, write_json
 from transferkit.runs.directory import run_lock
@@ -68,12 +69,16 @@ DAMAGES = {
 OF_KIND = {".json": ("nested", "an endless number", "NaN"), ".csv": ("an endless cell", "one column")}
 
 
-def damages(name, all_of_them):
-    if name in ("report.html", "CARD.md", "figures"):
-        # What no command reads, only makes again: whatever its content, what counts is that there is something else.
+# What no command reads, only makes again: whatever its content, what counts is that there is something else.
+MADE_AGAIN = ("report.html", "CARD.md", "figures")
+
+
+def damages(name, of_others):
+    """Those of files of its kind, or the ones of other kinds."""
+    if name in MADE_AGAIN:
         return list(DAMAGES.items())[:5]
     foreign = {damage for kind, some in OF_KIND.items() if kind != Path(name).suffix for damage in some}
-    return [(damage, inflict) for damage, inflict in DAMAGES.items() if all_of_them or damage not in foreign]
+    return [(damage, inflict) for damage, inflict in DAMAGES.items() if (damage in foreign) == of_others]
 
 
 @pytest.fixture
@@ -111,11 +116,15 @@ def sound(result, *names):
     return any(str(name) in result.err for name in names)
 
 
-@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.extended)])
-@pytest.mark.parametrize("name", FILES)
-def test_each_damage_under_each_command(name, all_of_them, digits_run, digits, copy, reached, tmp_path):
+OF_OTHERS = [(name, True) for name in FILES if name not in MADE_AGAIN]
+
+
+@pytest.mark.parametrize(
+    ("name", "of_others"), extended([*((name, False) for name in FILES), *OF_OTHERS], OF_OTHERS, spread=True)
+)
+def test_each_damage_under_each_command(name, of_others, digits_run, digits, copy, reached, tmp_path):
     picture = next(digits.glob("*/*.png"))
-    for damage, inflict in damages(name, all_of_them):
+    for damage, inflict in damages(name, of_others):
         kept = tmp_path / "kept"
         (copy / name).rename(kept)
         (shutil.copytree if kept.is_dir() else shutil.copy)(kept, copy / name)

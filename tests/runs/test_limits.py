@@ -46,6 +46,7 @@ def test_each_kind_is_measured_once_and_what_is_left_out_is_said(monkeypatch: py
     assert Account(CostLimits(None, None), said.append).record() is None
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_the_file_is_no_larger_than_was_allowed_and_what_would_be_is_left_out(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

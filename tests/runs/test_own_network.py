@@ -27,6 +27,7 @@ def transformer(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_tokens_are_trained_shipped_and_answered_from(transformer: Path, digits: Path, tmp_path: Path) -> None:
     keras.config.set_image_data_format("channels_first")

@@ -108,6 +108,7 @@ def test_training_starts_from_the_chosen_linear_classifier(tail_kept: Any) -> No
     assert float(first["val_accuracy"]) > 0.7
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_what_is_left_to_choose_goes_by_the_rule(digits: Path, tmp_path: Path) -> None:
     run = tk.finetune(digits, "mini", output=tmp_path / "run", **TAIL)
@@ -116,6 +117,7 @@ def test_what_is_left_to_choose_goes_by_the_rule(digits: Path, tmp_path: Path) -
     assert run.metrics["val"]["accuracy"] >= found["frozen"] - 1e-9
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 @pytest.mark.parametrize("policy", extended(["from:block4", "all", "gradual"], ["all", "gradual"]))
 def test_a_tail_that_is_refitted_learns_validation_pictures_too(
@@ -128,6 +130,7 @@ def test_a_tail_that_is_refitted_learns_validation_pictures_too(
     assert run.metrics["test"]["accuracy"] > 0.5
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 def test_without_time_for_it_the_frozen_choice_is_shipped(digits: Path, tmp_path: Path) -> None:
     more = {key: value for key, value in TAIL.items() if key != "epochs"}

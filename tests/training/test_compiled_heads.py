@@ -119,11 +119,11 @@ def xla(monkeypatch):
 
 
 # By default what differs in the compiled program itself: penalties on two layers and another optimizer's slots; other
-# kernels with clipping and a short last batch; no average of the weights, and as it comes.
+# kernels with clipping and a short last batch; no average of the weights, and as it comes. Together the rest of KINDS.
 WHOLE = [
     {**KINDS[1], **KINDS[4]}, {"optimizer": "adam", "batch_size": 7}, KINDS[6], {},
 ]  # fmt: skip
-OTHERS = [*(kind for kind in KINDS if kind not in WHOLE), {"batch_size": 7}]
+OTHERS = [{**KINDS[0], **KINDS[2], **KINDS[8]}, {**KINDS[3], **KINDS[5], **KINDS[7]}]
 
 
 @pytest.mark.parametrize("settings", extended([*WHOLE, *OTHERS], OTHERS))

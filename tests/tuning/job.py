@@ -11,10 +11,9 @@ from pathlib import Path
 SPACES = {
     "grid": ["learning_rate=0.001,0.01", "head_width=8,16"],
     "random": ["learning_rate=1e-3:1e-1:log", "dropout=0:0.5"],
-    "bayesian": ["learning_rate=1e-3:1e-1:log", "dropout=0:0.5"],
     "hyperband": ["learning_rate=1e-3:1e-1:log", "dropout=0:0.5"],
 }
-TRIALS = {"random": 5, "bayesian": 6, "hyperband": 2}
+TRIALS = {"random": 5, "hyperband": 2}
 QUICK = {
     "augment": "none", "epochs": 3, "patience": 2, "batch_size": 32, "offline": True, "quiet": True, "seeds": 2,
     "finalists": 2,

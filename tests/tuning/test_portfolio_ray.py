@@ -1,11 +1,9 @@
-"""`best --engine ray` on clusters of its own: the same result as in one process, a killed worker, a killed driver."""
+"""`best --engine ray` on clusters of its own: the same result as in one process, a killed driver, a killed worker."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import time
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -57,47 +55,59 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [event for event in Journal.read(Layout(folder).networks)[1] if event["event"] == kind]
 
 
-def test_it_comes_to_the_same_on_a_cluster_though_a_worker_is_killed(here, digits, tiny, tmp_path, monkeypatch, capfd):
-    signs = tmp_path / "signs"
-    signs.mkdir()
+# The command, whose process is killed when it has written down what came of the first network.
+DRIVER = """
+import os, signal, sys
+from pathlib import Path
+from tests.tuning.ray_networks import Dying
+from transferkit.cli import main
+from transferkit.tuning import portfolio
+from transferkit.tuning.journal import Journal
+from transferkit.tuning.network_runner import NetworkRunners
+signs, append = Path(sys.argv.pop(1)), Journal.append
+def written(journal, event):
+    append(journal, event)
+    if event["event"] == "done":
+        os.kill(os.getpid(), signal.SIGKILL)
+Journal.append = written
+portfolio.NetworkRunners = lambda splits: Dying(NetworkRunners(splits), signs, "none")
+main()
+"""
+
+
+def begun(signs: Path) -> list[str]:
+    """The tasks that were begun, each time in a process that is not this one."""
+    found = [sign.name.rpartition("-") for sign in signs.iterdir()]
+    assert str(os.getpid()) not in {process for _, _, process in found}
+    return sorted(name for name, _, _ in found)
+
+
+def test_though_the_driver_is_killed_and_then_a_worker_no_network_is_compared_again_and_it_comes_to_the_same(
+    here, digits, tiny, tmp_path, monkeypatch, fresh
+):
+    output, before, after = tmp_path / "run", tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
     monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "cache"))  # nothing is computed yet
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # what the workers import these tests from
-    monkeypatch.setattr(portfolio, "NetworkRunners", lambda splits: Dying(NetworkRunners(splits), signs, "network-1"))
-    run = tk.best(digits, [tiny, "mini"], output=tmp_path / "run", engine="ray", workers=2, **GIVEN)
-    assert came_of(run) == came_of(here)
-    begun = [sign.name.rpartition("-") for sign in signs.iterdir()]
-    assert sorted(name for name, _, _ in begun) == ["look-0", "look-1", "network-0", "network-1", "network-1"]
-    assert str(os.getpid()) not in {process for _, _, process in begun}
-    err = capfd.readouterr().err
-    assert "network mini: its worker or node was lost; it was run again on" in err
-    assert not (run.folder / "networks").exists()
-    assert not ray_cluster.load().is_initialized()
-
-
-def test_after_the_driver_is_killed_no_network_is_compared_again_and_it_comes_to_the_same(
-    here, digits, tiny, tmp_path, monkeypatch
-):
-    output = tmp_path / "run"
-    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path / "cache"))
     words = [
         "best", digits, "--backbone", tiny, "--backbone", "mini", "--budget", "1h", "--augment", "none", "--precision",
-        "float32", "--offline", "--engine", "ray", "--output", output,
+        "float32", "--offline", "--engine", "ray", "--workers", "2", "--output", output,
     ]  # fmt: skip
-    with open(tmp_path / "err", "wb") as err:
-        driver = subprocess.Popen([sys.executable, "-m", "transferkit", *map(str, words)], stdout=err, stderr=err)
-        ends = time.monotonic() + 400
-        while not (Layout(output).networks.exists() and events(output, "done")):
-            assert driver.poll() is None, (tmp_path / "err").read_text()
-            assert time.monotonic() < ends, (tmp_path / "err").read_text()
-            time.sleep(0.1)
-        driver.kill()
-        driver.wait()
+    killed = fresh(DRIVER, before, *words)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert [event["network"] for event in events(output, "done")] == [str(tiny)]
-    again = call("resume", output, "--quiet")
+    assert set(begun(before)) >= {"look-0", "look-1", "network-0"}
+    monkeypatch.setattr(portfolio, "NetworkRunners", lambda splits: Dying(NetworkRunners(splits), after, "network-1"))
+    again = call("resume", output)
     assert again.code == 0, again.err
+    assert begun(after) == ["network-1", "network-1"]
+    assert "network mini: its worker or node was lost; it was run again on" in again.err
     assert [event["network"] for event in events(output, "done")] == [str(tiny), "mini"]
     assert all("--engine ray" in event["command"] for event in events(output, "start"))
     assert came_of(tk.load_run(output)) == came_of(here)
+    assert not (output / "networks").exists()
+    assert not ray_cluster.load().is_initialized()
 
 
 def test_a_cluster_that_is_not_there_is_named_and_the_comparison_can_go_on_without_it(digits, tiny, tmp_path):

@@ -51,6 +51,7 @@ def test_a_run_trains_the_last_block_and_ships_plain_keras(tmp_path: Path) -> No
     assert exported is not None
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "adapt"), [("dinov2_registers", "lora"), ("siglip", "all")])
@@ -63,6 +64,7 @@ def test_trained_blocks_go_on_from_the_classifier_that_was_chosen(tmp_path: Path
     assert run.metrics["test"]["accuracy"] >= 0.75
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 @pytest.mark.slow
 def test_a_run_takes_siglips_own_pooling_and_trains_it(tmp_path: Path) -> None:
@@ -78,6 +80,7 @@ def test_a_run_takes_siglips_own_pooling_and_trains_it(tmp_path: Path) -> None:
     assert run.reproduce(output=tmp_path / "again").same
 
 
+@pytest.mark.usefixtures("unpublished")
 @pytest.mark.extended
 @pytest.mark.slow
 def test_pooling_that_is_learnt_goes_from_stored_tokens_into_the_file(tmp_path: Path) -> None:

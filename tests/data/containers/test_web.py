@@ -322,12 +322,18 @@ def test_a_data_set_of_the_hub_is_read(tmp_path: Path, plain_outcome: dict[str, 
 
 @pytest.mark.extended
 def test_a_missing_library_names_what_to_install(tmp_path: Path) -> None:
-    for address, module, extra in (
-        ("hf://datasets/a/b", "huggingface_hub", "hub"), ("gs://a/b", "gcsfs", "gcs"), ("az://a/b", "adlfs", "azure"),
-        ("https://a/b.zip", "aiohttp", "web"), ("s3://a/b", "s3fs", "s3"),
-    ):  # fmt: skip
-        code = (
-            f"import sys; sys.modules[{module!r}] = None; from transferkit.data.source import scan; scan(sys.argv[1])"
-        )
-        done = subprocess.run([sys.executable, "-c", code, address], capture_output=True, text=True)
-        assert f"pip install 'transferkit[{extra}]'" in done.stderr
+    extras = {
+        "hf://datasets/a/b": ("huggingface_hub", "hub"), "gs://a/b": ("gcsfs", "gcs"), "az://a/b": ("adlfs", "azure"),
+        "https://a/b.zip": ("aiohttp", "web"), "s3://a/b": ("s3fs", "s3"),
+    }  # fmt: skip
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({[module for module, _ in extras.values()]}))\n"
+        "from transferkit.data.source import scan\n"
+        "for address in sys.argv[1:]:\n"
+        "    try:\n        scan(address)\n"
+        "    except Exception as error:\n        print(repr(str(error)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *extras], capture_output=True, text=True)
+    for line, (_, extra) in zip(done.stdout.splitlines(), extras.values(), strict=True):
+        assert f"pip install 'transferkit[{extra}]'" in line

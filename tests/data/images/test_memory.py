@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,40 +143,17 @@ def test_jpegs_that_come_in_several_scans_are_known(options: dict[str, bool], on
 # What a process holds at the most while it decodes large pictures on eight threads, in megabytes above what it held.
 PROGRAM = """
 import io, sys
-import numpy as np
 from PIL import Image
 from transferkit.data.images import memory
 from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.data.threads import map_ordered
 
-side, form, threads, budget = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-ramp = np.add.outer(np.arange(side, dtype=np.uint32), np.arange(side, dtype=np.uint32))
-
-def content():
-    buffer = io.BytesIO()
-    kind, _, mode = form.partition(" ")
-    if mode in ("RGB", "RGBA", "L", "P"):
-        image = Image.fromarray((ramp // 64 % 256).astype(np.uint8)).convert(mode)
-    elif mode == "16":
-        image = Image.fromarray((ramp % 65536).astype(np.uint16))
-    else:
-        image = Image.fromarray(ramp.astype(np.float32))
-    more = {"TIFF": {"compression": "tiff_deflate"}, "WEBP": {"quality": 20, "method": 0}, "AVIF": {"speed": 10}}
-    image.save(buffer, kind, **({"progressive": True} if mode == "RGB" and kind == "JPEG" else more.get(kind, {})))
-    return buffer.getvalue()
-
-path = sys.argv[5]
-if len(sys.argv) == 7:
-    open(path, "wb").write(content())
-    raise SystemExit
+threads, budget, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 content = open(path, "rb").read()
 settings = DecodeSettings(64)
 tiny = io.BytesIO()
 Image.new("RGB", (64, 64)).save(tiny, "PNG")
 decode(tiny.getvalue(), settings)
-if form.startswith("HEIF"):
-    from transferkit.data.images.reading import enable_heif
-    enable_heif()
 memory.MEMORY.most = budget << 20
 
 def held():
@@ -189,10 +167,26 @@ print((held() - before) // 1024, memory.needed(image) >> 20)
 """
 
 
-def peak(form: str, side: int, threads: int, budget: int, folder: str) -> tuple[int, int]:
-    """Megabytes held and reckoned with. The picture is made by another process: its maker's memory is not counted."""
-    words = [sys.executable, "-c", PROGRAM, str(side), form, str(threads), str(budget), f"{folder}/picture"]
-    subprocess.run([*words, "make"], check=True)
+def large(form: str, side: int) -> bytes:
+    """A picture of so many pixels a side."""
+    ramp = np.add.outer(np.arange(side, dtype=np.uint32), np.arange(side, dtype=np.uint32))
+    kind, _, mode = form.partition(" ")
+    if mode in ("RGB", "RGBA", "L", "P"):
+        image = Image.fromarray((ramp // 64 % 256).astype(np.uint8)).convert(mode)
+    elif mode == "16":
+        image = Image.fromarray((ramp % 65536).astype(np.uint16))
+    else:
+        image = Image.fromarray(ramp.astype(np.float32))
+    more = {"TIFF": {"compression": "tiff_deflate"}, "WEBP": {"quality": 20, "method": 0}, "AVIF": {"speed": 10}}
+    options = {"progressive": True} if form == "JPEG RGB" else more.get(kind, {})
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def peak(path: Path, threads: int, budget: int) -> tuple[int, int]:
+    """Megabytes held and reckoned with, of a process that decodes the picture and has not made it."""
+    words = [sys.executable, "-c", PROGRAM, str(threads), str(budget), str(path)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     held, reckoned = map(int, done.stdout.split())
     return held, reckoned
@@ -205,17 +199,19 @@ FORMS = ["JPEG RGB", "PNG RGBA", "PNG 16", "PNG P", "TIFF RGB", "TIFF float", "W
 @pytest.mark.extended
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory as Linux tells it")
 @pytest.mark.parametrize("form", FORMS)
-def test_no_picture_takes_more_than_is_reckoned_with(form: str, tmp_path: str) -> None:
-    held, reckoned = peak(form, 3000, 1, 0, str(tmp_path))
+def test_no_picture_takes_more_than_is_reckoned_with(form: str, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(large(form, 3000))
+    held, reckoned = peak(tmp_path / "picture", 1, 0)
     assert held <= reckoned + 20
 
 
 @pytest.mark.extended
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="resident memory as Linux tells it")
 @pytest.mark.parametrize("form", ["PNG RGBA", "TIFF float"])
-def test_eight_threads_of_large_pictures_hold_what_the_budget_says(form: str, tmp_path: str) -> None:
-    unbounded, reckoned = peak(form, 3000, 8, 8 * 1024, str(tmp_path))
-    bounded, _ = peak(form, 3000, 8, 2 * reckoned, str(tmp_path))
+def test_eight_threads_of_large_pictures_hold_what_the_budget_says(form: str, tmp_path: Path) -> None:
+    (tmp_path / "picture").write_bytes(large(form, 3000))
+    unbounded, reckoned = peak(tmp_path / "picture", 8, 8 * 1024)
+    bounded, _ = peak(tmp_path / "picture", 8, 2 * reckoned)
     assert bounded <= 2 * reckoned + 20
     assert unbounded > 3 * reckoned, "one at a time as it is: the budget changes nothing"
 
