@@ -23,7 +23,7 @@ from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
 from transferkit.features.row_blocks import BLOCK_BYTES
-from transferkit.features.working_arrays import release
+from transferkit.file_windows import release
 from transferkit.files import (
     ARRAY_DAMAGE,
     LARGER_BOUND,
