@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import threading
 from pathlib import Path
 from typing import IO, Any, cast
 
 _lock = threading.Lock()
+
+
+def release(rows: Any) -> None:
+    """Of an array in a file, or a part of one, give back the memory of what has been read into it piece by piece. The
+    system keeps what it has room for.
+
+    Args:
+        rows: any array; of one in memory nothing is given back.
+    """
+    while rows is not None and not isinstance(rows, mmap.mmap):
+        rows = getattr(rows, "base", None)
+    if rows is not None and hasattr(mmap, "MADV_DONTNEED"):
+        rows.madvise(mmap.MADV_DONTNEED)
 
 
 class File:

@@ -26,6 +26,9 @@ FIXED = (
     "vectors of all depths were held to the end of a run, where those of the last layer are asked for",
     "`data check` held facts and thumbnails of pictures as objects, 3.4 kB each: 412 MB of 100,000, now 149",
     "answers to test pictures were scored as several float64 tables, and read back from predictions.csv held as text",
+    "answers to validation and test pictures were whole tables in each stage after training, 4 to 8 kB a picture and "
+    "several at a time: 1,692 MB for 100,000 pictures in 1,000 classes",
+    "the search for wrong labels held its kernel and its standardised vectors in several copies",
     "the 182 MB that this page told of `data summary`, `data split` and `summary` were the test's own: a process "
     "begins with the peak of the one that starts it",
 )  # fmt: skip
@@ -33,13 +36,11 @@ OPEN = (
     "the answers of all candidates are pictures times classes times settings: beyond 256 MB they lie on disk, and "
     "where they would be more than a quarter of the memory a head is trained instead, and the run says so; `best` is "
     "not bounded so",
-    "`finetune` of 100,000 pictures in 1,000 classes holds 461 MB more than of 10,000, which is not flat: answers to "
-    "validation and test pictures are whole tables, 4 kB each as float32 and one of 8 kB while they are scored; "
-    "vectors of the training pictures take 1 kB each here and are there twice while simpler classifiers learn; "
-    "paths, hashes and names of rows some hundred bytes; and long work begins what short work does not (XLA, another "
-    "engine for features, some 100 MB)",
-    "the report of 15,000 test pictures in 1,000 classes holds their answers as a table of float64, 120 MB; and what "
-    "`predict` holds, 0.7 to 0.9 GB, depends on the engine that is found to be the faster one at the time",
+    "`finetune` of 100,000 pictures in 1,000 classes holds more than of 10,000: vectors of the training pictures once "
+    "(0.7 to 0.9 kB a picture here); paths, hashes and names of rows (0.5 kB a picture); targets and answers of one "
+    "call in training, up to 48 MB each, which fewer pictures do not fill; and what only long work begins (XLA, "
+    "another engine for features, some 80 MB)",
+    "what `predict` holds, 0.7 to 1.0 GB, depends on the engine that is found to be the faster one at the time",
     "the search for look-alikes of `data check` is exact, and compares all pictures with all (18 s for 100,000): of a "
     "million it would take half an hour",
 )  # fmt: skip

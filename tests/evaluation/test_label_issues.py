@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -157,3 +159,16 @@ def test_one_table_of_answers_at_a_time_says_the_same(monkeypatch: pytest.Monkey
     np.testing.assert_allclose(few.probabilities, every.probabilities, rtol=1e-12)
     np.testing.assert_array_equal(few.suggested, every.suggested)
     assert few.wrong == every.wrong
+
+
+def test_the_kernel_of_many_pictures_is_never_whole_and_comes_to_the_same(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(6000, 16)).astype(np.float32)
+    whole = label_issues._kernel_features(x, 0)
+    monkeypatch.setattr(label_issues, "_CELLS", 1 << 19)
+    tracemalloc.start()
+    parts = label_issues._kernel_features(x, 0)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.array_equal(parts, whole)
+    landmarks = 8 * label_issues.LANDMARKS**2  # of which the decomposition takes several tables
+    assert most < 1.5 * whole.nbytes + 3 * landmarks

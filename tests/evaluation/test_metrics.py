@@ -1,7 +1,9 @@
 """scikit-learn is the oracle; the degenerate cases have their answers written down."""
 
 import json
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +14,12 @@ from scipy.stats import spearmanr
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
-from transferkit.evaluation import counts
+from transferkit.evaluation import counts, metrics
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import best_thresholds, one, score
-from transferkit.tasks import classify
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
+from transferkit.tasks import task as task_module
 
 
 def classified(seed, n=200, count=6, levels=None):
@@ -290,7 +294,32 @@ def test_float32_and_a_part_at_a_time_are_scored_as_the_whole_in_float64(task, m
     single = probs.astype(np.float32)
     every = score(task, true, single.astype(np.float64), names)
     assert score(task, true, single, names) == every
-    monkeypatch.setattr(classify, "AT_ONCE", 3 * len(names))  # of three pictures
+    monkeypatch.setattr(task_module, "AT_ONCE", 3 * len(names))  # of three pictures
     keys = {GOALS[name].key for name in tasks.of(task).metrics}
     found = {key: one(task, key, true, 2 * single, names, answers=lambda rows: rows / 2) for key in keys}
     assert found == {key: every[key] for key in keys}
+    monkeypatch.setattr(counts, "AT_ONCE", 3 * len(names))
+    assert score(task, true, single, names) == every
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+def test_a_table_in_a_file_is_scored_without_being_held(monkeypatch, tmp_path):
+    """Answers of 4,000 pictures and 1,000 classes, 32 MB: of them only what is scored at once is in memory."""
+    monkeypatch.setenv("TRANSFERKIT_CACHE", str(tmp_path))
+    rng, count, width = np.random.default_rng(0), 4000, 1000
+    true, table = rng.integers(0, width, count), working_arrays._on_disk((count, width), np.float64)
+    table[:] = rng.dirichlet(np.ones(width), count)
+    release(table)
+    names, most, ready = [str(i) for i in range(width)], [0], resident()
+    for module, name in ((metrics, "roc_auc"), (metrics, "average_precision"), (metrics, "top_k"), (metrics, "ece")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, real=real: (real(*args), most.append(resident()))[0])
+    whole = score("classify", true, table, names)
+    assert max(most) - ready < 16 << 20
+    assert whole == score("classify", true, np.array(table), names)
+
+
+def resident():
+    """Bytes of files that this process has in memory."""
+    text = Path("/proc/self/status").read_text()
+    return sum(1024 * int(line.split()[1]) for line in text.splitlines() if line.startswith(("RssFile", "RssShmem")))

@@ -51,6 +51,14 @@ def test_a_few_rows_of_a_chunk_are_copied_at_a_time_and_given_back(features, mon
     assert len(released) == 3
 
 
+def test_a_chunk_is_verified_a_few_rows_at_a_time_and_given_back(monkeypatch):
+    whole, released = store.checksum(rows(9)), []
+    monkeypatch.setattr(store, "BLOCK_BYTES", 2 * rows(1).nbytes)
+    monkeypatch.setattr(store, "release", lambda chunk: released.append(chunk))
+    assert store.checksum(rows(9)) == whole
+    assert len(released) == 5
+
+
 def test_rows_unpack_to_the_cuts_tensors(features):
     content = rows(3)
     first, second = features.unpack(content)

@@ -12,6 +12,7 @@ import pytest
 
 from transferkit.errors import StorageError
 from transferkit.features import working_arrays
+from transferkit.file_windows import release
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +57,9 @@ def test_all_arrays_together_are_held_up_to_the_bound_and_no_file_has_a_name(cac
 def test_what_is_given_back_of_a_file_is_read_again() -> None:
     far = working_arrays._on_disk((4, 1000), np.float32)
     far[:] = np.arange(1000)
-    working_arrays.release(far)
-    working_arrays.release(far[1:])
-    working_arrays.release(np.zeros(3))
+    release(far)
+    release(far[1:])
+    release(np.zeros(3))
     assert np.array_equal(far[3], np.arange(1000))
 
 
@@ -74,3 +75,14 @@ def test_where_the_disk_is_full_memory_is_taken_if_there_is_enough(monkeypatch: 
     assert working_arrays.array((20, 25), np.float32).nbytes == 2000
     with pytest.raises(StorageError, match="No space left"):
         working_arrays.array((20, 26), np.float32)
+
+
+def test_a_table_beyond_the_bound_lies_in_a_file_whatever_else_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(working_arrays, "TABLE_BYTES", 400)
+    small, large = working_arrays.table((5, 10), np.float64), working_arrays.table((5, 11), np.float64)
+    assert [isinstance(one, np.memmap) for one in (small, large)] == [False, True]
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr(working_arrays, "available_memory", lambda: 1000)
+    assert not isinstance(working_arrays.table((5, 11), np.float64), np.memmap), "there is memory enough"
+    with pytest.raises(StorageError, match="No space left"):
+        working_arrays.table((5, 13), np.float64)

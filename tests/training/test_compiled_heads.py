@@ -140,6 +140,13 @@ def test_what_dropout_keeps_is_drawn_for_as_many_steps_as_fit(xla, monkeypatch):
     assert xla.calls == [3]
 
 
+def test_answers_come_of_as_many_steps_as_fit(xla, monkeypatch):
+    single = trained(None, batch_size=7)
+    monkeypatch.setattr(xla, "ANSWER_BYTES", 1)
+    same(trained(HeadPool(), batch_size=7), single)
+    assert xla.calls == [1]
+
+
 def test_short_phases_large_heads_and_other_devices_are_not_compiled_whole(xla, monkeypatch):
     assert xla.pays(5000, 32, 1024 * 256)
     assert not xla.pays(5000, 128, 4096 * 4096)

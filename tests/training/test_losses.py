@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+from transferkit import compute
+from transferkit.tasks import task
 from transferkit.training import losses
 
 RNG = np.random.default_rng(0)
@@ -48,6 +50,16 @@ def test_no_logit_overflows(loss):
 def test_the_mean_is_over_rows():
     rows = np.asarray(losses.cross_entropy(HOT, LOGITS))
     np.testing.assert_allclose(losses.mean_loss(losses.cross_entropy, HOT, LOGITS), rows.mean(), rtol=1e-6)
+
+
+def test_many_are_told_a_part_at_a_time(monkeypatch):
+    whole = losses.mean_loss(losses.cross_entropy, HOT, LOGITS)
+    monkeypatch.setattr(task, "AT_ONCE", 2 * LOGITS.shape[1])
+    given = []
+    real = compute.each
+    monkeypatch.setattr(compute, "each", lambda loss, *tables: given.append(len(tables[0])) or real(loss, *tables))
+    assert losses.mean_loss(losses.cross_entropy, HOT, LOGITS) == whole
+    assert given == [2] * (len(HOT) // 2)
 
 
 def test_auto_is_the_tasks_usual_loss():

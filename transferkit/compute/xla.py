@@ -8,6 +8,7 @@ what their dropout keeps is drawn before, by TensorFlow's own kernels: the very 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -18,6 +19,7 @@ import tensorflow as tf
 LONG = 4000  # steps from which half a second more of compiling pays whatever the size
 LARGEST = 1 << 29  # multiplications of a step; above, XLA's products are no faster than oneDNN's
 NOISE_BYTES = 32 << 20  # of what dropout keeps, drawn at once
+ANSWER_BYTES = 16 << 20  # of answers in training, in one call
 
 Step = Callable[[Sequence[Any], dict[str, tf.Tensor]], tuple[Any, Any]]
 
@@ -76,18 +78,19 @@ class Program:
         units = sum(layer.units for layer in self._noisy)
         form = (batch, tuple(batches), *(tuple(x.shape) for x in inputs))
         if form not in self._compiled:
-            slots = max(1, min(count, NOISE_BYTES // max(1, batch * units)))
+            answers = 4 * math.prod(
+                batches["targets"].shape[1:]
+            )  # bytes of a step's, of which there are several copies
+            slots = max(1, min(count, NOISE_BYTES // max(1, batch * units), ANSWER_BYTES // max(1, answers)))
             self._compiled[form] = slots, tf.function(lambda *given: self._several(slots, *given), autograph=False)
         slots, run = self._compiled[form]
-        parts = []
+        losses, outputs = np.empty(count, np.float32), np.empty(batches["targets"].shape, np.float32)
         for first in range(0, count, slots):
             some = {name: content[first : first + slots] for name, content in batches.items()}
             taken = len(some["rows"])
-            losses, outputs = run(
-                inputs, {k: tf.constant(_filled(v, slots)) for k, v in some.items()}, tf.constant(taken)
-            )
-            parts.append((losses.numpy()[:taken], outputs.numpy()[:taken]))
-        losses, outputs = (np.concatenate(part) for part in zip(*parts, strict=True))
+            found = run(inputs, {k: tf.constant(_filled(v, slots)) for k, v in some.items()}, tf.constant(taken))
+            for whole, part in zip((losses, outputs), found, strict=True):
+                whole[first : first + taken] = part.numpy()[:taken]
         return losses, outputs
 
     def _several(self, slots: int, inputs: Sequence[Any], batches: dict[str, tf.Tensor], count: Any) -> tuple[Any, Any]:

@@ -15,7 +15,10 @@ from transferkit.evaluation import linear_fits
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import one, score
 from transferkit.evaluation.scores import Scores
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
 from transferkit.record import JsonObject
+from transferkit.tasks.task import parts
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -154,18 +157,20 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
         Scores and predictions on `test`, and the k chosen.
     """
     # Centred, because features after a ReLU all point one way and their angles would tell little.
-    parts = _splits(task, train, val, test)
-    spread = spread_of(parts[0].x)
-    if len(parts[0].x) > STORED:
-        some = drawn(len(parts[0].x), STORED)
-        parts[0] = Split(parts[0].x[some], parts[0].y[some])
-    labels = parts[0].y
-    stored, held_out, final = (Split(_unit(_scaled(p.x, *spread)), p.y) for p in parts)
+    given = _splits(task, train, val, test)
+    spread = spread_of(given[0].x)
+    if len(given[0].x) > STORED:
+        some = drawn(len(given[0].x), STORED)
+        whole, given[0] = given[0].x, Split(given[0].x[some], given[0].y[some])
+        release(whole)
+    labels = given[0].y
+    stored, held_out, final = (Split(_unit(_scaled(p.x, *spread)), p.y) for p in given)
     sizes = sorted({min(k, len(labels)) for k in NEIGHBOURS})
     kind = tasks.of(task)
     prior = kind.constant(labels, len(classes))
+    del given  # of many pictures they are large, and so is what follows
     found = {id(p.x): _nearest(p.x, stored.x, sizes[-1]) for p in (held_out, final)}
-    del parts, stored  # of many pictures they are large, and so are the answers below
+    del stored
 
     def fit(k: float) -> Callable[[Array], Floats]:
         def answer(x: Array) -> Floats:
@@ -173,8 +178,9 @@ def nearest_neighbours(train: Given, val: Given, test: Given, task: str, classes
             if kind.numbers:
                 return np.asarray(labels.reshape(len(labels), -1)[near].mean(axis=1), np.float64)
             votes = _votes(labels, near, len(classes))
-            votes += prior
-            votes /= int(k) + 1
+            for part in parts(votes):
+                votes[part] += prior
+                votes[part] /= int(k) + 1
             return votes
 
         return answer
@@ -191,9 +197,12 @@ def _votes(labels: Array, near: npt.NDArray[np.int64], count: int) -> Floats:
         for start in range(0, len(near), BLOCK):
             found[start : start + BLOCK] = labels[near[start : start + BLOCK]].sum(axis=1)
         return found
-    found = np.zeros((len(near), count))
-    np.add.at(found, (np.arange(len(near))[:, None], labels[near].astype(np.int64)), 1.0)
-    return found
+    table: Floats = working_arrays.table((len(near), count), np.float64)
+    for part in parts(table):
+        some = near[part]
+        table[part] = 0
+        np.add.at(table[part], (np.arange(len(some))[:, None], labels[some].astype(np.int64)), 1.0)
+    return table
 
 
 def _chosen(
@@ -242,6 +251,7 @@ def standardised(parts: list[Split], own: bool = False) -> list[Split]:
 def _scaled(x: Array, mean: Array, deviation: Array, own: bool = False) -> Array:
     """In place as far as can be: of many pictures each table is large."""
     found: Array = np.subtract(x, mean, out=x) if own else x - mean
+    release(x)  # of many pictures what came may be in a file
     found /= deviation
     return found
 

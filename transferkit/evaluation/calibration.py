@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import ConfigError, DataError
-from transferkit.tasks.classify import parts
-from transferkit.tasks.task import Task
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
+from transferkit.tasks.task import Task, parts
 
 Floats = npt.NDArray[np.float64]
 
@@ -90,7 +91,10 @@ def confidence_of(probs: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats,
         return p.ravel().astype(np.float64), t.ravel().astype(np.float64)
     if p.ndim != 2 or t.shape != p.shape[:1]:
         raise DataError(f"probabilities {p.shape} and targets {t.shape} do not fit; expected [N, C] and [N]")
-    return p.max(axis=1).astype(np.float64), (p.argmax(axis=1) == t).astype(np.float64)
+    confidence, right = np.empty(len(p)), np.empty(len(p))
+    for part in parts(p):
+        confidence[part], right[part] = p[part].max(axis=1), p[part].argmax(axis=1) == t[part]
+    return confidence, right
 
 
 def apply_temperature(logits: npt.ArrayLike, temperature: float, task: str) -> Floats:
@@ -138,7 +142,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = t
     x, true = np.asarray(logits), np.asarray(targets)  # float32 stays so: `likelihood` computes in float64
     if x.ndim != 2 or true.shape != (x.shape[:1] if _calibrated(task).exclusive else x.shape):
         raise DataError(f"{task}: logits {x.shape} and targets {true.shape} do not fit each other")
-    if not len(x) or not np.isfinite(x).all():
+    if not len(x) or not all(np.isfinite(x[rows]).all() for rows in parts(x)):
         return 1.0
 
     temperature = _fitted(x, true, task)
@@ -148,6 +152,7 @@ def fit_temperature(logits: npt.ArrayLike, targets: npt.ArrayLike, task: str = t
         rest, held_out = fold != k, fold == k
         other = _fitted(x[rest], true[rest], task) if rest.any() else 1.0
         part, labels = x[held_out], true[held_out]
+        release(x)
         gain += len(part) * (nll(part, labels, 1.0, task) - nll(part, labels, other, task))
     plain = nll(x, true, 1.0, task)
     better = nll(x, true, temperature, task) < plain - 1e-9 and gain > 0
@@ -182,8 +187,9 @@ def uncalibrated(probs: npt.ArrayLike, temperature: float) -> Floats:
         temperature: at which they were made.
     """
     p = np.asarray(probs)
-    found = np.empty(p.shape)
+    found: Floats = working_arrays.table(p.shape, np.float64)
     for part in parts(p):
         rows = np.maximum(np.asarray(p[part], np.float64), np.finfo(np.float32).tiny)
         found[part] = apply_temperature(np.log(rows) * temperature, 1.0, tasks.SINGLE)
+        release(found)
     return found

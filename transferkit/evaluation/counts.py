@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from transferkit.tasks.task import AT_ONCE, of_targets, parts
+
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 CELLS = 1 << 20  # numbers that are ordered at once
@@ -88,8 +90,9 @@ def top_k(true: Array, probs: Floats, k: int) -> float:
     Returns:
         In 0…1.
     """
-    own = probs[np.arange(len(true)), true]
-    ahead = (probs >= own[:, None]).sum(axis=1)  # counts the true class itself
+    own, ahead = of_targets(probs, true), np.empty(len(true), np.int64)
+    for rows in parts(probs):
+        ahead[rows] = (probs[rows] >= own[rows, None]).sum(axis=1)  # counts the true class itself
     return float((ahead <= k).mean())
 
 
@@ -129,8 +132,18 @@ def _by_columns(areas: Callable[[Array, Floats], Floats], true: Array, scores: F
         return np.asarray(true[:, None] == np.arange(start, min(start + step, count)), np.int64)
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = [areas(columns(at), scores[:, at : at + step]) for at in range(0, count, step)]
+        found = [areas(columns(at), _cut(scores, slice(at, at + step))) for at in range(0, count, step)]
     return [None if np.isnan(area) else float(area) for part in found for area in part]
+
+
+def _cut(scores: Floats, columns: slice) -> Floats:
+    """Some columns; of a large table gathered some rows at a time."""
+    if scores.size <= AT_ONCE:
+        return scores[:, columns]
+    found = np.empty((len(scores), len(range(*columns.indices(scores.shape[1])))), scores.dtype)
+    for rows in parts(scores):
+        found[rows] = scores[rows, columns]
+    return found
 
 
 def _roc_areas(true: Array, scores: Floats) -> Floats:

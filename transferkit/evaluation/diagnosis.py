@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
+from transferkit.evaluation.calibration import confidence_of
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, Judged
 from transferkit.evaluation.metrics_record import DiagnosisRecord, RemedyRecord
 from transferkit.evaluation.rules import (
@@ -72,8 +72,8 @@ def confident_errors(probs: npt.ArrayLike, targets: npt.ArrayLike) -> ConfidentE
         probs: calibrated, [N, C].
         targets: int [N].
     """
-    p, true = np.asarray(probs), np.asarray(targets)
-    confidence, wrong = p.max(axis=1).astype(np.float64), p.argmax(axis=1) != true
+    confidence, right = confidence_of(probs, targets)
+    wrong = right == 0
     sure = confidence >= CONFIDENT
     return ConfidentErrors(int((sure & wrong).sum()), float((1 - confidence[sure]).sum()), int(sure.sum()))
 

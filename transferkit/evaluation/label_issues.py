@@ -39,6 +39,7 @@ WEAK = 0.5  # error over chance from which judges are too weak to tell wrong lab
 CERTAIN = 0.99  # one-sided confidence of the lower bound
 _ROWS = 512  # pictures whose similarities to all others are held at once, or fewer:
 _CELLS = 1 << 22  # similarities at once
+_FEW = 64  # of those, whose votes are counted at once
 _HELD = 1 << 22  # pictures times classes up to which there are several tables of answers
 
 
@@ -203,7 +204,9 @@ def _folds(wanted: npt.NDArray[Any], groups: Sequence[str] | None, seed: int) ->
 def _standardised(features: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     x = features.reshape(len(features), -1).astype(np.float64)
     scale = x.std(0)
-    return np.asarray((x - x.mean(0)) / np.where(scale > 1e-8, scale, 1.0), np.float32)
+    x -= x.mean(0)  # in place: of many pictures each copy is large
+    x /= np.where(scale > 1e-8, scale, 1.0)
+    return x.astype(np.float32)
 
 
 def _ridge(x: npt.NDArray[np.float32], wanted: Marks, fold: npt.NDArray[np.int64], task: Task, seed: int) -> Floats:
@@ -241,7 +244,12 @@ def _kernel_features(x: npt.NDArray[np.float32], seed: int) -> Floats:
     landmarks = x[chosen]
     values, vectors = np.linalg.eigh(_kernel(landmarks, landmarks))
     kept = values > 1e-6 * values[-1]
-    return np.asarray(_kernel(x, landmarks) @ (vectors[:, kept] / np.sqrt(values[kept])))
+    scaled = vectors[:, kept] / np.sqrt(values[kept])
+    found = np.empty((len(x), scaled.shape[1]))
+    for rows in np.array_split(np.arange(len(x)), -(-len(x) * len(landmarks) // _CELLS)):
+        part = slice(rows[0], rows[-1] + 1)  # the kernel of all pictures is as large as what is made of it
+        found[part] = _kernel(x[part], landmarks) @ scaled
+    return found
 
 
 def _kernel(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Floats:
@@ -288,4 +296,8 @@ def _add_neighbours(p: Floats, x: npt.NDArray[np.float32], wanted: Marks, fold: 
         similar[fold[rows][:, None] == fold] = -2  # not of its own fold
         near = np.argpartition(-similar, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         weight = 1 / np.maximum(1 - np.take_along_axis(similar, near, axis=1), 1e-3)
-        p[rows] += (weight[..., None] * wanted[near].astype(np.float64)).sum(1) / weight.sum(1, keepdims=True)
+        del similar
+        for few in range(0, len(near), _FEW):  # of many classes what the neighbours have is large
+            some = slice(few, few + _FEW)
+            votes = (weight[some, :, None] * wanted[near[some]].astype(np.float64)).sum(1)
+            p[start + few : start + few + len(votes)] += votes / weight[some].sum(1, keepdims=True)

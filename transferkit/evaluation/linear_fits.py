@@ -11,6 +11,9 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.compute.blas import few_threads
 from transferkit.evaluation import softmax
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
+from transferkit.tasks.task import AT_ONCE
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -103,6 +106,19 @@ def _fit_one(model: Any, x: Array, y: Array) -> tuple[Array, Array, Array]:
 
 
 def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count: int) -> Floats:
+    """Of many pictures and classes in parts of about one size: of one row, a product is summed in another order."""
+    several = -(-len(x) * count // AT_ONCE)
+    if several <= 1:
+        return _probabilities_of(x, weights, bias, present, count)
+    found: Floats = working_arrays.table((len(x), count), np.float64)
+    for rows in np.array_split(np.arange(len(x)), several):
+        part = slice(rows[0], rows[-1] + 1)
+        found[part] = _probabilities_of(x[part], weights, bias, present, count)
+        release(found)
+    return found
+
+
+def _probabilities_of(x: Array, weights: Array, bias: Array, present: Array, count: int) -> Floats:
     logits: Floats = x.astype(np.float64) @ weights.T.astype(np.float64)
     logits += bias
     if len(present) == 2:

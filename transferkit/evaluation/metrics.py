@@ -25,8 +25,8 @@ from transferkit.evaluation.counts import (
 from transferkit.evaluation.intervals import FAST
 from transferkit.evaluation.metric_registry import goal
 from transferkit.evaluation.scores import ScoreRow, Scores
-from transferkit.tasks.classify import parts, squared_errors
-from transferkit.tasks.task import TINY, Task
+from transferkit.tasks.classify import squared_errors
+from transferkit.tasks.task import TINY, Task, of_targets, parts
 
 PLAIN = ("loss", "brier", "mae")  # of classes: scores that are the mean of what each picture adds
 
@@ -143,13 +143,14 @@ def _checked(task: Task, true: Array, guess: Floats, width: int) -> tuple[Array,
         )
     if not len(guess):
         raise DataError("no samples to score; the split is empty")
-    if not np.isfinite(guess).all() or not np.isfinite(true.astype(np.float64)).all():
+    finite = all(np.isfinite(guess[rows]).all() for rows in parts(guess))
+    if not finite or not np.isfinite(true.astype(np.float64)).all():
         raise DataError("targets or predictions contain NaN or infinity; the model diverged, lower the learning rate")
     if not task.numbers:
         highest = width - 1 if task.exclusive else 1
         if not np.isin(true, np.arange(highest + 1)).all():
             raise DataError(f"{task.name}: targets must be whole numbers in 0…{highest}")
-        if float(guess.min()) < -1e-6 or float(guess.max()) > 1 + 1e-6:
+        if any(guess[rows].min() < -1e-6 or guess[rows].max() > 1 + 1e-6 for rows in parts(guess)):
             raise DataError("predictions must be probabilities in 0…1; apply softmax or sigmoid first")
         true = true.astype(np.int64)
     return true, guess
@@ -165,7 +166,7 @@ def _classes(task: Task, true: Array, probs: Floats, names: list[str]) -> Scores
     table = from_confusion(matrix)
     support = matrix.sum(axis=1)
     aucs, aps = roc_auc(true, probs), average_precision(true, probs)
-    chosen = np.asarray(probs[np.arange(len(true)), true], np.float64)
+    chosen = np.asarray(of_targets(probs, true), np.float64)
     result = Scores({"n": len(true), **task.scores(true, probs), **{k: _plain(v) for k, v in table.scalars.items()}})
     for k in (3, 5):
         if count > k:

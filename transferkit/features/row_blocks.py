@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.features import working_arrays
-from transferkit.features.working_arrays import release
+from transferkit.file_windows import release
 
 Rows = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]

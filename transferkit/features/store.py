@@ -23,7 +23,7 @@ from transferkit import cache_quota
 from transferkit.errors import StorageError
 from transferkit.features.number_formats import BFLOAT16, as_numbers, packed, width_of
 from transferkit.features.row_blocks import BLOCK_BYTES
-from transferkit.features.working_arrays import release
+from transferkit.file_windows import release
 from transferkit.files import (
     ARRAY_DAMAGE,
     LARGER_BOUND,
@@ -249,13 +249,16 @@ def _intact(path: Path, rows: np.ndarray, expected: int) -> bool:
     key = (str(path), status.st_size, status.st_mtime_ns, expected)
     if key not in _verified and checksum(rows) == expected:
         _verified.add(key)
-        release(rows)  # all of them have just been read
     return key in _verified
 
 
 def checksum(rows: np.ndarray) -> int:
     """CRC-32 of the raw bytes: guards against truncation and bit rot, not against an adversary."""
-    return zlib.crc32(np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data)
+    found, step = 0, max(1, BLOCK_BYTES // max(1, rows[:1].nbytes))
+    for start in range(0, len(rows), step):  # of a file no more than a block is in memory
+        found = zlib.crc32(np.ascontiguousarray(rows[start : start + step]).view(np.uint8).reshape(-1).data, found)
+        release(rows)
+    return found
 
 
 def root() -> Path:

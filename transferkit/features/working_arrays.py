@@ -6,7 +6,6 @@ So a process takes as much memory for a million rows as for some ten thousand. W
 from __future__ import annotations
 
 import math
-import mmap
 import os
 import shutil
 import tempfile
@@ -24,6 +23,7 @@ from transferkit.files import reason
 from transferkit.storage import cache_folder
 
 HELD_BYTES = 256 << 20  # of such arrays in memory at once; of rows that are read into it, as many again
+TABLE_BYTES = 32 << 20  # of a table that is gone through a few times, a part at a time
 WRITE = 1 << 24  # bytes written at a time
 
 _held: dict[int, int] = {}  # by a number of each array in memory, its bytes
@@ -40,17 +40,42 @@ def array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     Raises:
         StorageError: there is no room for it.
     """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size + held_bytes() > HELD_BYTES:
-        try:
-            return _on_disk(shape, dtype)
-        except StorageError:
-            if 2 * size > available_memory():
-                raise
+    size = _bytes(shape, dtype)
+    stored = _where_it_fits(shape, dtype) if size + held_bytes() > HELD_BYTES else None
+    if stored is not None:
+        return stored
     found = np.empty(shape, dtype)
     _held[id(found)] = size
     weakref.finalize(found, _held.pop, id(found))
     return found
+
+
+def table(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """The same of what is written once and then read some rows at a time, as answers are: beyond `TABLE_BYTES` in a
+    file, whatever else there is. Who goes through it calls `release` behind each part, or goes by `tasks.task.parts`.
+
+    Args:
+        shape, dtype: as of `array`.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    stored = _where_it_fits(shape, dtype) if _bytes(shape, dtype) > TABLE_BYTES else None
+    return np.empty(shape, dtype) if stored is None else stored
+
+
+def _where_it_fits(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """An array in a file; None where there is no file to be had, and memory enough. Raises StorageError for neither."""
+    try:
+        return _on_disk(shape, dtype)
+    except StorageError:
+        if 2 * _bytes(shape, dtype) > available_memory():
+            raise
+    return None
+
+
+def _bytes(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def room(like: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -70,7 +95,7 @@ def held_bytes() -> int:
 
 def _on_disk(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     """An array of zeros in a file that has no name, and is gone with it. Raises StorageError: no room for it."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
+    size = _bytes(shape, dtype)
     folder = _place()
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -97,11 +122,3 @@ def _place() -> Path:
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     return folder if os.access(folder, os.W_OK) else Path(tempfile.gettempdir())
-
-
-def release(rows: Any) -> None:
-    """Of an array in a file, which is read into memory piece by piece, give back what there is of it. The system keeps
-    what it has room for."""
-    file = getattr(rows, "_mmap", None)
-    if file is not None and hasattr(mmap, "MADV_DONTNEED"):
-        file.madvise(mmap.MADV_DONTNEED)

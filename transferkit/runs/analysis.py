@@ -23,7 +23,9 @@ from transferkit.evaluation.metrics_record import EdgeRecord, LearningCurve, Met
 from transferkit.evaluation.near_duplicates import near_duplicates
 from transferkit.evaluation.scores import MANY, BaselineScores, Scores
 from transferkit.evaluation.versus import Answers, edge, interval
+from transferkit.features import working_arrays
 from transferkit.features.row_sources import taking_once
+from transferkit.file_windows import release
 from transferkit.runs.context import RunContext
 from transferkit.runs.typical_features import WIDEST
 from transferkit.training import recipe
@@ -70,16 +72,17 @@ def features(
 def _vectors(source: Any, pictures: Pictures, columns: slice) -> np.ndarray:
     """Features [n, d], some columns of them; maps and tokens are averaged."""
     take = taking_once(source)
-    found: np.ndarray | None = None  # filled in place: all parts beside all of them would be twice as much
+    found: Any = None  # filled in place: all parts beside all of them would be twice as much
     for places in np.array_split(np.arange(len(pictures)), max(1, -(-len(pictures) // 256))):
         part = take(pictures[places], np.zeros(len(places), np.int64))[0]
         part = part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part
         part = part[:, columns]
         if found is None:
-            found = np.empty((len(pictures), part.shape[1]), part.dtype)
+            found = working_arrays.table((len(pictures), part.shape[1]), part.dtype)
         found[places] = part
     assert found is not None
-    return found
+    release(found)
+    return np.asarray(found)
 
 
 def simpler(
@@ -248,7 +251,10 @@ def copies(train: np.ndarray, others: np.ndarray, seed: int) -> NearDuplicates:
         seed: of the draw.
     """
     some = others[drawn(len(others), MOST_SEARCHED, seed)]
-    return NearDuplicates(near_duplicates(train, some), len(some))
+    found = NearDuplicates(near_duplicates(train, some), len(some))
+    for vectors in (train, others):  # of many pictures they are in files
+        release(vectors)
+    return found
 
 
 def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) -> DoubtfulLabels:
@@ -265,6 +271,8 @@ def doubtful_labels(fit: Split, samples: Samples, train: Pictures, seed: int) ->
     classes = len(samples.classes)
     some = drawn(len(fit.x), min(MOST_JUDGED, max(FEWEST_JUDGED, MOST_ANSWERS // classes)), seed)
     x, y, groups = fit.x[some], fit.y[some], [kin[int(train[i])] for i in some]
+    del kin
+    release(fit.x)
     with few_threads(x.size):
         found = find_label_issues(x, y, samples.task, classes, groups, seed)
     return DoubtfulLabels(int(found.likely.sum()), len(found.likely), **found.wrong._asdict())

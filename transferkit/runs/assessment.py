@@ -18,6 +18,7 @@ from transferkit.evaluation.baselines import Baseline, Probe, Split
 from transferkit.evaluation.diagnosis_context import ConfidentErrors
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import BaselineScores
+from transferkit.file_windows import release
 from transferkit.files import write_json
 from transferkit.quantities import plural
 from transferkit.runs import analysis, typical_features, uses
@@ -133,7 +134,9 @@ class Assessment:
         context = self.context
         if vectors is not None and where is not None:
             # A copy, so that the answers beside them are not held as well.
-            return Split(np.ascontiguousarray(vectors[:, where]), context.samples.targets[context.test])
+            found = Split(np.ascontiguousarray(vectors[:, where]), context.samples.targets[context.test])
+            release(vectors)
+            return found
         return analysis.features(self.work, self.trained, context.samples, [context.test])[0]
 
     def _save_typical(self) -> None:

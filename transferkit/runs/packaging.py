@@ -17,7 +17,7 @@ from transferkit.runs.context import RunContext
 from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
 from transferkit.runs.results import answer, write_predictions
-from transferkit.tasks.classify import parts
+from transferkit.tasks.task import parts
 from transferkit.training.recipe import Trained
 
 if TYPE_CHECKING:

@@ -13,8 +13,11 @@ from transferkit.csv_files import write_csv
 from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
 from transferkit.record import HistoryRow
 from transferkit.runs.layout import Layout
+from transferkit.tasks.task import parts
 from transferkit.training.fit import StoppingMetric
 
 
@@ -104,7 +107,16 @@ def answer(
     """
     if units is not None:  # in float32, as the model computes
         outputs, units = np.asarray(outputs, np.float32), (units[0].astype(np.float32), units[1].astype(np.float32))
-    return tasks.of(task).answers(outputs, temperature, units)
+        return tasks.of(task).answers(outputs, temperature, units)
+    found: np.ndarray | None = None  # of many pictures and classes a table is large: some rows at a time
+    for rows in parts(outputs):
+        part = tasks.of(task).answers(outputs[rows], temperature, units)
+        if len(part) == len(outputs):
+            return part
+        found = working_arrays.table((len(outputs), *part.shape[1:]), part.dtype) if found is None else found
+        found[rows] = part
+        release(found)
+    return tasks.of(task).answers(outputs, temperature, units) if found is None else found
 
 
 def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:
@@ -137,7 +149,8 @@ def write_predictions(
         label, confidence = decide(task, row, classes, thresholds)
         return [samples.paths[i], samples.label(i), label, confidence, *(f"{v:.9g}" for v in row)]
 
-    write_csv(layout.predictions, header, (cells(i, row) for i, row in enumerate(outputs)))
+    every = ((i, outputs[i]) for some in parts(outputs) for i in range(len(outputs))[some])
+    write_csv(layout.predictions, header, (cells(i, row) for i, row in every))
 
 
 def decide(task: str, row: np.ndarray, classes: list[str], thresholds: Sequence[float] | None) -> tuple[str, str]:

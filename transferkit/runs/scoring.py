@@ -15,11 +15,14 @@ from transferkit.data.splitting.units import units_of
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
 
 if TYPE_CHECKING:
     import keras
 
 BATCH = 32
+SEEN = 1024  # answers, after which what was written of a table in a file goes back to the system
 MOST_RESAMPLED = 50_000  # pictures × classes: two hundred resamples then take about three seconds
 # A score of resampled pictures is biased upwards for the calibration error, and a threshold is no score.
 UNRESAMPLED = ("ece", "threshold", "n", "groups")
@@ -80,12 +83,14 @@ def predictions(
     Raises:
         PictureError: a picture that cannot be read, or that has changed since it was hashed.
     """
-    found: np.ndarray | None = None  # filled in place: all rows beside all of them would be twice as much
+    found: Any = None  # filled in place: all rows beside all of them would be twice as much
     with reporter.progress(title, len(samples)) as advance:
         for number, row in stream(model, map(samples.pinned, range(len(samples))), settings):
             if found is None:
-                found = np.empty((len(samples), *row.shape), row.dtype)
+                found = working_arrays.table((len(samples), *row.shape), row.dtype)
             found[number] = row
+            if number % SEEN == 0:
+                release(found)
             advance(1)
     return np.zeros((0, len(samples.classes)), np.float32) if found is None else found
 

@@ -14,11 +14,14 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.data.readers.cells import names_in, parts, same_target
 from transferkit.data.samples import PARTS, Samples, listed, shown
+from transferkit.features import working_arrays
+from transferkit.file_windows import release
 from transferkit.files import digest
 from transferkit.record import HistoryRow
 
 CsvRow = Mapping[str, object]  # of a stranger's table: cells are checked one by one
 Rows = Iterable[CsvRow]
+SEEN = 1024  # rows of answers, after which what was read of them goes back to the system
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +212,8 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
     """
     kind = tasks.of(task)
     columns: list[tuple[str, str, str, float]] = []
-    outputs_of, outputs = [kind.prefix + name for name in classes], np.empty((len(test), len(classes)))
+    outputs_of = [kind.prefix + name for name in classes]
+    outputs = working_arrays.table((len(test), len(classes)), np.float64)
     for number, row in enumerate(rows, start=2):
         path, label, predicted = (_cell(number, row, name) for name in ("path", "label", "predicted"))
         confidence = math.nan if kind.numbers else _finite(number, "confidence", row)
@@ -217,6 +221,8 @@ def predictions(rows: Rows, classes: Sequence[str], task: str, test: Sequence[Pi
         if len(columns) < len(outputs):  # what is too much is refused below
             outputs[len(columns)] = answers
         columns.append((path, label, predicted, confidence))
+        if len(columns) % SEEN == 0:
+            release(outputs)
     wanted = {picture.path: picture.label for picture in test}
     cells = {picture.path: picture.cell for picture in test}
     labels = {path: label for path, label, *_ in columns}

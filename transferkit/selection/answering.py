@@ -9,7 +9,7 @@ import numpy as np
 
 from transferkit.compute.blas import few_threads
 from transferkit.features.row_blocks import StoredRows, Table, mapped
-from transferkit.features.working_arrays import release
+from transferkit.file_windows import release
 from transferkit.selection import projection
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, parts, scaled
 from transferkit.selection.fitted import Floats

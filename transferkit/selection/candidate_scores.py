@@ -11,7 +11,7 @@ import numpy.typing as npt
 from transferkit import tasks
 from transferkit.evaluation import calibration, metrics
 from transferkit.evaluation.metric_registry import Metric
-from transferkit.features.working_arrays import release
+from transferkit.file_windows import release
 from transferkit.selection.learner import Learner, Setting
 from transferkit.tasks.task import Task
 

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from transferkit.features.row_blocks import Places, Table, blocks, held
-from transferkit.features.working_arrays import release, room
+from transferkit.features.working_arrays import room
+from transferkit.file_windows import release
 from transferkit.selection.fitted import Fitted, Floats, Kernel, Rows, gaussian
 from transferkit.selection.learner import Folds, Path, Setting, spread
 

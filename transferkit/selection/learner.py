@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.features.row_blocks import Places, Rows, Table, at, blocks, mean_and_variance
-from transferkit.features.working_arrays import release, room
+from transferkit.features.working_arrays import room
+from transferkit.file_windows import release
 from transferkit.selection.fitted import Fitted, Floats
 
 Folds = Sequence[npt.NDArray[np.int64]]

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from transferkit.compute.blas import few_threads
 from transferkit.evaluation import softmax
 from transferkit.features.row_blocks import Table, blocks
-from transferkit.features.working_arrays import release, room
+from transferkit.features.working_arrays import room
+from transferkit.file_windows import release
 from transferkit.selection.fitted import Affine, Fitted, Floats, Rows
 from transferkit.selection.learner import Folds, Path, Setting, answer, refitted, spread
 

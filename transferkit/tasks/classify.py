@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units
-
-AT_ONCE = 1 << 20  # answers (pictures times classes) that are worked on at once
-
-
-def parts(answers: Array) -> Iterator[slice]:
-    """The rows of a table of answers [N, C], some at a time: of many pictures and classes each copy of all is large."""
-    step = max(1, AT_ONCE // max(1, answers.shape[1]))
-    yield from (slice(start, start + step) for start in range(0, len(answers), step))
+from transferkit.tasks.task import TINY, Array, Floats, Strata, Task, Units, of_targets, parts
 
 
 def squared_errors(targets: Array, answers: Floats) -> Floats:
@@ -63,9 +55,12 @@ class Classes(Task):
         """See `Task`."""
         if key == "accuracy":
             return np.asarray(self.decide(answers) == targets, np.float64)
-        chosen = np.asarray(answers[np.arange(len(answers)), targets])
+        chosen = of_targets(answers, targets)
         if key in ("top3_accuracy", "top5_accuracy"):
-            return np.asarray((answers >= chosen[:, None]).sum(1) <= int(key[3]), np.float64)
+            found = np.empty(len(targets))
+            for part in parts(answers):
+                found[part] = (answers[part] >= chosen[part, None]).sum(1) <= int(key[3])
+            return found
         if key == "loss":
             return np.asarray(-np.log(np.clip(chosen.astype(np.float64), TINY, 1.0)))
         if key == "brier":
@@ -77,7 +72,7 @@ class Classes(Task):
         if key == "accuracy":
             return np.asarray(self.decide(answers) == targets, np.float64)
         if key == "loss":
-            chosen = answers[np.arange(len(answers)), targets.astype(np.int64)]
+            chosen = of_targets(answers, targets.astype(np.int64))
             return np.asarray(np.log(np.maximum(chosen, TINY)))
         return None
 

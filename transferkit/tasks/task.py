@@ -9,20 +9,49 @@ the user's units.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import DataError
+from transferkit.file_windows import release
 from transferkit.tasks import TaskName
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Strata = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]  # pairs: a picture's number, and a stratum it is in
 Units = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # mean and deviation [C] of numbers
+AT_ONCE = 1 << 20  # answers (pictures times classes) that are worked on at once
 TINY = 1e-7  # the same floor that Keras puts under a probability before it takes the logarithm
+
+
+def parts(answers: Array) -> Iterator[slice]:
+    """The rows of a table of answers [N, C], some at a time: of many pictures and classes each copy of all is large.
+    Of a table in a file, what was read of it goes back to the system behind each part.
+
+    Args:
+        answers: the table.
+    """
+    step = max(1, AT_ONCE // max(1, answers.shape[1]))
+    for start in range(0, len(answers), step):
+        yield slice(start, start + step)
+        release(answers)
+
+
+def of_targets(answers: Array, targets: Array) -> Array:
+    """What each picture's own class was answered with [N].
+
+    Args:
+        answers: [N, C].
+        targets: int [N].
+    """
+    found = np.empty(len(targets), answers.dtype)
+    for part in parts(answers):
+        some = answers[part]
+        found[part] = some[np.arange(len(some)), targets[part]]
+    return found
 
 
 class Task(ABC):
@@ -178,7 +207,10 @@ class Task(ABC):
 
     def decide(self, answers: Array) -> npt.NDArray[np.int64]:
         """Number of the class that is answered [N], of answers [N, C]."""
-        return np.asarray(np.asarray(answers).argmax(axis=-1), np.int64)
+        table = np.asarray(answers)
+        if table.size <= AT_ONCE or table.ndim != 2:
+            return np.asarray(table.argmax(axis=-1), np.int64)
+        return np.concatenate([np.asarray(table[part].argmax(axis=-1), np.int64) for part in parts(table)])
 
     def decide_logits(self, logits: Array) -> npt.NDArray[np.int64]:
         """The same of logits."""

@@ -57,7 +57,10 @@ class Smoothed:
         """As of an array."""
         return len(self.pictures), self.targets.shape[1]
 
-    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, places: np.ndarray | slice) -> np.ndarray:
         return self.smooth(self.targets[self.pictures[places]])
 
 

@@ -23,7 +23,7 @@ from transferkit.errors import TrainingError
 from transferkit.features.row_sources import ResidentRows
 from transferkit.record import HistoryRow, number_of
 from transferkit.training import schedules
-from transferkit.training.batches import CHUNK_BYTES, Batches, Chunk
+from transferkit.training.batches import CHUNK_BYTES, Batches, Chunk, Smoothed
 from transferkit.training.losses import LOSSES, mean_loss
 
 # Inputs, targets, weights and, where the inputs are held in memory, the rows that each batch takes of them
@@ -145,7 +145,7 @@ class Loop:
     loss_key: tuple[str, str]
     batches: Batches
     validate: Callable[[Any], np.ndarray]
-    validation_targets: np.ndarray
+    validation_targets: np.ndarray | Smoothed
     goal: StoppingMetric
     epochs: int
     top_rate: float  # the rate asked for at its peak, for advice

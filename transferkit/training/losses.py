@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from transferkit import compute, tasks
+from transferkit.tasks.task import parts
+
+if TYPE_CHECKING:
+    from transferkit.training.batches import Smoothed
 
 HUBER_DELTA = 1.0  # in standard deviations of the target
 
@@ -114,7 +118,7 @@ def choose(task: str, name: str) -> Callable[[Any, Any], Any]:
     return LOSSES[task, tasks.of(task).default_loss if name == "auto" else name]
 
 
-def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.ndarray) -> float:
+def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray | Smoothed, outputs: np.ndarray) -> float:
     """Average of `loss` over rows, as a plain number.
 
     Args:
@@ -122,4 +126,6 @@ def mean_loss(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np.
         targets: [n, t].
         outputs: [n, t].
     """
-    return float(np.mean(compute.each(loss, targets, outputs)))
+    # What computes makes copies of what it is given.
+    found = [compute.each(loss, targets[rows], outputs[rows]) for rows in parts(outputs)]
+    return float(np.mean(np.concatenate(found)))

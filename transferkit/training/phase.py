@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,11 @@ from transferkit.config import Settings
 from transferkit.config.declarations import HEADS
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
+from transferkit.features import working_arrays
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.row_sources import ResidentRows, Source, Stored, Streamed
 from transferkit.features.store import ResidentSet
+from transferkit.file_windows import release
 from transferkit.record import HistoryRow
 from transferkit.training import batches as b
 from transferkit.training import callbacks, losses, schedules
@@ -106,7 +108,7 @@ class Trainer:
             trained, self._forward_of = reusable.model, (reusable.model, reusable.forward)
         loop = Loop(
             name=phase.name, model=trained, optimizer=optimizer, loss_key=self.loss_key, batches=batches,
-            validate=lambda m: self.outputs(m, source, problem.val), validation_targets=problem.targets[problem.val],
+            validate=lambda m: self.outputs(m, source, problem.val), validation_targets=problem.validation,
             goal=problem.goal, epochs=phase.epochs, top_rate=self.rate, callbacks=self._callbacks(phase, optimizer),
             pause=phase.pause, rates=self._rates(phase, batches.steps), resident=resident,
             steps=None if reusable is None else reusable.steps,
@@ -139,7 +141,7 @@ class Trainer:
         """Validation score and loss in float32, in which the model is shipped: by these, phases are compared."""
         problem = self.problem
         outputs = self.outputs(model, source, problem.val)
-        loss = losses.mean_loss(losses.LOSSES[self.loss_key], problem.targets[problem.val], outputs)
+        loss = losses.mean_loss(losses.LOSSES[self.loss_key], problem.validation, outputs)
         return problem.goal.score(outputs), loss
 
     def _rates(self, phase: Phase, steps: int) -> schedules.Curve | None:
@@ -280,13 +282,7 @@ class Trainer:
         if resident is None:
             return predict(run, source, pictures)
         parts = np.array_split(np.arange(len(pictures)), -(-len(pictures) // min(OUTPUTS_AT_ONCE, resident.most)))
-        found: np.ndarray | None = None  # filled in place: all parts beside all of them would be twice as much
-        for places in parts:
-            part = run(*resident.taken(resident.rows(pictures[places], 0)))[0]
-            found = np.empty((len(pictures), *part.shape[1:]), part.dtype) if found is None else found
-            found[places] = part
-        assert found is not None
-        return found
+        return _filled(len(pictures), (run(*resident.taken(resident.rows(pictures[some], 0)))[0] for some in parts))
 
     def _forward(self, model: keras.Model) -> compute.Forward:
         """One trace a phase, not one an epoch; and none for a head that another has just been trained for."""
@@ -334,10 +330,24 @@ def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.n
     Returns:
         The first output, float32 [n, …].
     """
-    parts = []
-    for start in range(0, len(pictures), OUTPUT_BATCH):
-        some = pictures[start : start + OUTPUT_BATCH]
-        padded = np.resize(some, OUTPUT_BATCH)
-        inputs = source.take(padded, np.zeros(OUTPUT_BATCH, np.int64))
-        parts.append(run(inputs)[0][: len(some)])
-    return np.concatenate(parts)
+
+    def parts() -> Iterator[np.ndarray]:
+        for start in range(0, len(pictures), OUTPUT_BATCH):
+            some = pictures[start : start + OUTPUT_BATCH]
+            inputs = source.take(np.resize(some, OUTPUT_BATCH), np.zeros(OUTPUT_BATCH, np.int64))
+            yield run(inputs)[0][: len(some)]
+
+    return _filled(len(pictures), parts())
+
+
+def _filled(count: int, parts: Iterable[np.ndarray]) -> np.ndarray:
+    """A table of `count` rows, of its parts: beside all of them it would be twice as much."""
+    found: Any = None
+    start = 0
+    for part in parts:
+        found = working_arrays.table((count, *part.shape[1:]), part.dtype) if found is None else found
+        found[start : start + len(part)] = part
+        start += len(part)
+        release(found)
+    assert found is not None
+    return np.asarray(found)

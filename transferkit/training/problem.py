@@ -13,7 +13,7 @@ from transferkit.errors import DataError
 from transferkit.features.row_kinds import Rows
 from transferkit.features.row_sources import Source
 from transferkit.record import HistoryRow
-from transferkit.training.batches import Encoded
+from transferkit.training.batches import Encoded, Smoothed
 from transferkit.training.fit import StoppingMetric
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ class Problem:
     def outputs(self) -> int:
         """Width of the logits."""
         return int(self.targets.shape[1])
+
+    @property
+    def validation(self) -> np.ndarray | Smoothed:
+        """Targets of the validation pictures, float32 [n, t], or what gives those of some."""
+        if isinstance(self.targets, Encoded):
+            return Smoothed(self.targets, self.val, lambda table: table)
+        found: np.ndarray = self.targets[self.val]
+        return found
 
 
 def problem(samples: Samples, train: np.ndarray, val: np.ndarray, judge: Judge) -> Problem:
