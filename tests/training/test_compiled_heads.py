@@ -1,5 +1,7 @@
 """Trials that share a compiled trace come to what they would have come to alone."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,27 @@ def test_the_pool_keeps_the_most_recent_shapes():
     assert list(pool._heads.values())[-1] in first.values()
     pool.clear()
     assert len(pool) == 0
+
+
+def test_a_head_that_is_built_once_begins_each_time_as_if_it_were_built_again():
+    x, labels = data()
+    settings, pool = Settings(backbone="mini", epochs=2, head_width=(8,)), HeadPool()
+    shape, moments = heads.HeadSettings((8,), 0.3, 0.0, 0.0, "avg", 0), (x.mean(0), x.std(0))
+
+    def outcome(body):
+        before = compute.values(body.variables)
+        trainer_of(labels, settings, pool).train(Phase("head", "head only", 3e-3, 2), body, Rows(x))
+        return before, compute.values(body.variables)
+
+    again = [pool.body(WIDTH, 3, shape, moments) for _ in range(2)]
+    assert again[0] is again[1]
+    expected = outcome(heads.body(WIDTH, 3, shape, moments))
+    for _ in range(2):
+        found = outcome(pool.body(WIDTH, 3, shape, moments))
+        for own, other in zip(chain(*found), chain(*expected), strict=True):
+            np.testing.assert_array_equal(own, other)
+    assert pool.body(WIDTH, 3, shape, (x.mean(0) + 1, x.std(0))) is not again[0]
+    assert pool.body(WIDTH, 3, shape) is not again[0]
 
 
 @pytest.fixture

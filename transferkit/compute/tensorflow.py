@@ -178,15 +178,14 @@ def _held(x: np.ndarray) -> Any:
 
 def values(variables: Iterable[Any]) -> Arrays:
     """See `transferkit.compute.values`."""
-    return [np.asarray(_read(variable)) for variable in variables]
-
-
-def _read(variable: Any) -> Any:
-    """A copy of a Keras variable's value: by the kernel alone, where one device holds it. In every epoch of a head all
-    are read and written several times, which by way of Keras takes longer than the steps."""
     if replicas.count() > 1:
-        return np.copy(variable.numpy())
-    own = variable.value
+        return [np.copy(variable.numpy()) for variable in variables]
+    return [np.asarray(_read(variable.value)) for variable in variables]
+
+
+def _read(own: Any) -> Any:
+    """A copy of what TensorFlow's own variable holds, by the kernel alone. In every epoch of a head all are read and
+    written several times, which by way of Keras takes longer than the steps."""
     return tf.raw_ops.ReadVariableOp(resource=own.handle, dtype=own.dtype).numpy()
 
 
@@ -196,10 +195,11 @@ def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
     Args:
         variables, content: as there.
     """
+    alone = replicas.count() == 1
     for variable, value in zip(variables, content, strict=True):
         own = variable.value
         as_it_is = own.dtype == getattr(value, "dtype", None) and own.shape.is_compatible_with(np.shape(value))
-        if as_it_is and replicas.count() == 1:
+        if alone and as_it_is:
             tf.raw_ops.AssignVariableOp(resource=own.handle, value=tf.convert_to_tensor(value))
         else:
             variable.assign(value)  # converts, or says what does not fit
