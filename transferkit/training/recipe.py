@@ -192,10 +192,21 @@ class Recipe:
         Raises:
             TrainingError: as `Trainer.train`.
         """
-        assert self.pool is not None
-        body = self._body(source, pooled, self.problem, self.pool.body)
+        body = self._reused_body(pooled, source)
         self._learning_rate(body, source)
         self.trainer.train(replace(self.head_phase(name), pause=self.pause), body, source)
+        return body
+
+    def head_again(self, pooled: Rows, source: Source, weights: Sequence[np.ndarray]) -> keras.Model:
+        """The head that `head_alone` gave, of a recipe like this one.
+
+        Args:
+            pooled, source: as there.
+            weights: that it had then.
+        """
+        body = self._reused_body(pooled, source)
+        compute.assign(body.weights, weights)
+        self.trainer.take(self.head_phase("head"), body, source)
         return body
 
     def left_out(self, parts: Sequence[Problem]) -> list[np.ndarray]:
@@ -247,6 +258,10 @@ class Recipe:
         s = self.settings
         rate, views = planning.head_rate(s), self.views.count
         return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, callbacks, self.pool)
+
+    def _reused_body(self, pooled: Rows, source: Source) -> keras.Model:
+        assert self.pool is not None
+        return self._body(source, pooled, self.problem, self.pool.body)
 
     def _body(
         self, source: Source, pooled: Rows, part: Problem, body: Callable[..., keras.Model] = heads.body
