@@ -1,5 +1,7 @@
 """Trials that share a compiled trace come to what they would have come to alone."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 
@@ -94,14 +96,35 @@ def test_a_head_answers_through_the_trace_that_trained_it_until_its_weights_chan
 
 def test_the_pool_keeps_the_most_recent_shapes():
     pool = HeadPool(capacity=2)
-    for width in (4, 5, 4, 6):
-        trained(pool, head_width=(width,))
+    for widths in ((4,), (4, 4), (4,), (4, 4, 4)):
+        trained(pool, head_width=widths)
     assert len(pool) == 2
     first = pool._heads.copy()
     trained(pool, head_width=(4,))
     assert list(pool._heads.values())[-1] in first.values()
     pool.clear()
     assert len(pool) == 0
+
+
+def test_a_head_that_is_built_once_begins_each_time_as_if_it_were_built_again():
+    x, labels = data()
+    settings, pool = Settings(backbone="mini", epochs=2, head_width=(8,)), HeadPool()
+    shape, moments = heads.HeadSettings((8,), 0.3, 0.0, 0.0, "avg", 0), (x.mean(0), x.std(0))
+
+    def outcome(body):
+        before = compute.values(body.variables)
+        trainer_of(labels, settings, pool).train(Phase("head", "head only", 3e-3, 2), body, Rows(x))
+        return before, compute.values(body.variables)
+
+    again = [pool.body(WIDTH, 3, shape, moments) for _ in range(2)]
+    assert again[0] is again[1]
+    expected = outcome(heads.body(WIDTH, 3, shape, moments))
+    for _ in range(2):
+        found = outcome(pool.body(WIDTH, 3, shape, moments))
+        for own, other in zip(chain(*found), chain(*expected), strict=True):
+            np.testing.assert_array_equal(own, other)
+    assert pool.body(WIDTH, 3, shape, (x.mean(0) + 1, x.std(0))) is not again[0]
+    assert pool.body(WIDTH, 3, shape) is not again[0]
 
 
 @pytest.fixture
@@ -147,10 +170,35 @@ def test_answers_come_of_as_many_steps_as_fit(xla, monkeypatch):
     assert xla.calls == [1]
 
 
+# Layers before and behind layers; Keras' own update, penalties; no dropout, a short last batch and no average.
+WIDTHS = [
+    ({}, [(8,), (7,)]), ({"optimizer": "rmsprop", "l1": 1e-3, "l2": 1e-2}, [(8, 4), (5, 33)]),
+    ({"optimizer": "momentum", "dropout": 0.0, "batch_size": 7, "ema": False}, [(64,), (9,)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "widths"), extended(WIDTHS, WIDTHS[2:], spread=True))
+@pytest.mark.parametrize("long", [False, True])
+def test_heads_of_all_widths_share_a_trace_that_gives_the_very_numbers_of_one_for_each(
+    xla, monkeypatch, settings, widths, long
+):
+    monkeypatch.setattr(xla, "LONG", 0 if long else 1 << 30)
+    pool = HeadPool()
+    together = [trained(pool, head_width=width, **settings) for width in widths]
+    assert len(pool) == 1
+    monkeypatch.setattr(compute, "loosens", lambda: False)
+    for width, found in zip(widths, together, strict=True):
+        alone = trained(HeadPool(), head_width=width, **settings)
+        assert found[:3] == alone[:3]
+        for own, other in zip(found[3], alone[3], strict=True):
+            np.testing.assert_array_equal(own, other)
+
+
 def test_short_phases_large_heads_and_other_devices_are_not_compiled_whole(xla, monkeypatch):
-    assert xla.pays(5000, 32, 1024 * 256)
-    assert not xla.pays(5000, 128, 4096 * 4096)
+    small, large = lambda: 1024 * 256, lambda: 4096 * 4096
+    assert xla.pays(5000, 32, small)
+    assert not xla.pays(5000, 128, large)
     monkeypatch.setattr(xla, "LONG", 4000)
-    assert not xla.pays(1000, 32, 1024 * 256)
+    assert not xla.pays(1000, 32, small)
     monkeypatch.setattr(xla, "available", lambda: False)
-    assert not xla.pays(5000, 32, 1024 * 256)
+    assert not xla.pays(5000, 32, small)

@@ -15,6 +15,7 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import TrainingError
 from transferkit.features.precision import Precision
+from transferkit.training import recipe
 from transferkit.tuning import trial_runner
 from transferkit.tuning.records import TrialTask
 from transferkit.tuning.trial_runner import Built, TrialRunner
@@ -44,6 +45,29 @@ def test_a_network_that_was_trained_on_meanwhile_is_taken_over_as_it_came(
     assert found == values(TrialRunner(whole, quiet).run(TASK))
     assert len(made) == 2, "the first and the last runner build"
     assert len(built.heads) == 1
+
+
+def test_a_head_that_a_trial_has_trained_is_asked_again_and_not_trained_again(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, built, quiet = digits_plan(digits, tmp_path), Built(), Reporter(quiet=True)
+    plan = replace(plan, judged=plan.pairs[0][1][:9])
+    assert TrialRunner(plan, quiet, built=built).run(TASK).status == "ok"
+    expected = TrialRunner(plan, quiet).answers(TASK)
+    other = replace(TASK, id="9", values={"learning_rate": 1e-4})
+    assert TrialRunner(plan, quiet, built=built).run(other).status == "ok"  # the same layers, other weights
+    monkeypatch.setattr(recipe.Recipe, "head_alone", lambda *_: 1 / 0)
+    for own, answers in zip(TrialRunner(plan, quiet, built=built).answers(TASK), expected, strict=True):
+        np.testing.assert_array_equal(own, answers)
+
+
+def test_of_heads_that_take_too_much_memory_the_oldest_are_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_runner, "TRAINED_BYTES", 100)
+    monkeypatch.setattr(compute, "values", lambda weights: weights)
+    built = Built()
+    for task in ("1", "2", "3"):
+        built.keep(task, SimpleNamespace(weights=[np.zeros(10, np.float32)]))  # type: ignore[arg-type]
+    assert [*built.trained] == ["2", "3"]
 
 
 @pytest.mark.parametrize(("later", "kept"), [("float32", True), ("bfloat16", False)])

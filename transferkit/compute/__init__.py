@@ -23,8 +23,8 @@ from transferkit.compute.types import Arrays, Forward, InputGradient, LossFuncti
 
 __all__ = [
     "Arrays", "Forward", "InputGradient", "LossFunction", "Steps", "assign", "backend", "backend_versions",
-    "device_count", "forward", "gpu_count", "halving", "hold", "input_gradient", "out_of_memory", "release",
-    "restoring", "start", "steps", "uncompiled", "values",
+    "biased", "device_count", "forward", "gpu_count", "halving", "hold", "input_gradient", "loosen", "loosens",
+    "out_of_memory", "release", "restoring", "start", "steps", "uncompiled", "values",
 ]  # fmt: skip
 
 
@@ -80,7 +80,8 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
         optimizer: Keras'; it is built here.
         loss: targets [b, t] and outputs [b, t] → [b], written with keras.ops.
         noisy: where given (it may be empty), says that `model` is a small one on vectors, and which of its layers draw
-            random numbers by a method `draw(batch)`: long phases of it may then be compiled whole (see `compute.xla`).
+            random numbers by a method `draw(batch, units)`: long phases of it may then be compiled whole (see
+            `compute.xla`).
 
     Returns:
         A function that takes n steps in one call and returns their mean loss and the outputs [n, b, t].
@@ -195,6 +196,32 @@ def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
         ValueError: their numbers differ.
     """
     _engine().assign(variables, content)
+
+
+def loosens() -> bool:
+    """Whether `loosen` is to be had here: on TensorFlow, where one CPU computes."""
+    can: bool = _engine().loosens()
+    return can
+
+
+def loosen(variable: Any, shape: Sequence[int | None]) -> None:
+    """Let a Keras variable hold arrays of any size along the axes that are None: what is compiled later serves all.
+
+    Args:
+        variable: Keras', not yet known to an optimizer.
+        shape: of what it may hold.
+    """
+    _engine().loosen(variable, shape)
+
+
+def biased(x: Any, bias: Any) -> Any:
+    """`keras.ops.add` of a layer's bias, to the last digit, whatever length the bias may have (`loosen`).
+
+    Args:
+        x: a tensor [b, units].
+        bias: a Keras variable [units].
+    """
+    return _engine().biased(x, bias)
 
 
 def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:

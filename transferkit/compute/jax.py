@@ -131,6 +131,20 @@ def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
         variable.assign(value)
 
 
+def loosens() -> bool:
+    """See `transferkit.compute.loosens`: XLA compiles for one size."""
+    return False
+
+
+def biased(x: Any, bias: Any) -> Any:
+    """See `transferkit.compute.biased`.
+
+    Args:
+        x, bias: as there.
+    """
+    return keras.ops.add(x, bias)
+
+
 def each(loss: LossFunction, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
     """See `transferkit.compute.each`. Not compiled, which might change the last digits.
 

@@ -44,6 +44,16 @@ def put(variable: Any, value: Any) -> None:
     variable._direct_assign(value)
 
 
+def loosen(variable: Any, value: Any) -> None:
+    """Let a variable hold arrays of any size; what Keras says of its shape is that of now, ever after.
+
+    Args:
+        variable: a keras.Variable.
+        value: the backend's own variable to take the place of that inside, which has the shape of now.
+    """
+    variable._value = value
+
+
 def rate(optimizer: Any) -> Any:
     """What an optimizer holds as its learning rate: a variable, or a schedule."""
     return optimizer._learning_rate
@@ -92,6 +102,18 @@ def iterations(optimizer: Any) -> Any:
 def moments(optimizer: Any) -> tuple[Sequence[Any], Sequence[Any]]:
     """First and second moments of Adam and AdamW, in the order of `trained`."""
     return optimizer._momentums, optimizer._velocities
+
+
+def slots(optimizer: Any) -> dict[int, Any]:
+    """Of each variable of an optimizer's state that has the shape of one that it trains: place among its variables →
+    the trained one. Keras names the one after the other."""
+    prefixes = {f"{variable.path.replace('/', '_')}_": variable for variable in trained(optimizer)}
+    found = {}
+    for place, variable in enumerate(optimizer.variables):
+        named = [prefix for prefix in prefixes if variable.name.startswith(prefix)]
+        if named:
+            found[place] = prefixes[max(named, key=len)]
+    return found
 
 
 def averages(optimizer: Any) -> Sequence[Any]:

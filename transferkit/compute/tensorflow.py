@@ -10,10 +10,11 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit.compute import replicas, xla
+from transferkit.compute import keras_private, replicas, xla
 from transferkit.compute.fused import Update, update_of
 from transferkit.compute.types import Arrays, Forward, InputGradient, LossFunction, Steps, flat, joined, rate_variable
 
@@ -177,15 +178,14 @@ def _held(x: np.ndarray) -> Any:
 
 def values(variables: Iterable[Any]) -> Arrays:
     """See `transferkit.compute.values`."""
-    return [np.asarray(_read(variable)) for variable in variables]
-
-
-def _read(variable: Any) -> Any:
-    """A copy of a Keras variable's value: by the kernel alone, where one device holds it. In every epoch of a head all
-    are read and written several times, which by way of Keras takes longer than the steps."""
     if replicas.count() > 1:
-        return np.copy(variable.numpy())
-    own = variable.value
+        return [np.copy(variable.numpy()) for variable in variables]
+    return [np.asarray(_read(variable.value)) for variable in variables]
+
+
+def _read(own: Any) -> Any:
+    """A copy of what TensorFlow's own variable holds, by the kernel alone. In every epoch of a head all are read and
+    written several times, which by way of Keras takes longer than the steps."""
     return tf.raw_ops.ReadVariableOp(resource=own.handle, dtype=own.dtype).numpy()
 
 
@@ -195,13 +195,39 @@ def assign(variables: Sequence[Any], content: Sequence[np.ndarray]) -> None:
     Args:
         variables, content: as there.
     """
+    alone = replicas.count() == 1
     for variable, value in zip(variables, content, strict=True):
         own = variable.value
-        as_it_is = own.dtype == getattr(value, "dtype", None) and own.shape == np.shape(value)
-        if as_it_is and replicas.count() == 1:
+        as_it_is = own.dtype == getattr(value, "dtype", None) and own.shape.is_compatible_with(np.shape(value))
+        if alone and as_it_is:
             tf.raw_ops.AssignVariableOp(resource=own.handle, value=tf.convert_to_tensor(value))
         else:
             variable.assign(value)  # converts, or says what does not fit
+
+
+def loosens() -> bool:
+    """See `transferkit.compute.loosens`."""
+    return not gpu_count() and replicas.count() == 1
+
+
+def loosen(variable: Any, shape: Sequence[int | None]) -> None:
+    """See `transferkit.compute.loosen`.
+
+    Args:
+        variable, shape: as there.
+    """
+    own = tf.Variable(variable.value, trainable=variable.trainable, name=variable.name, shape=shape)
+    keras_private.loosen(variable, own)
+
+
+def biased(x: Any, bias: Any) -> Any:
+    """See `transferkit.compute.biased`.
+
+    Args:
+        x, bias: as there.
+    """
+    # Keras asks for this kernel, whose gradient sums in another order than that of a sum, where it sees the length.
+    return tf.nn.bias_add(x, bias) if bias.value.shape[0] is None else keras.ops.add(x, bias)
 
 
 @cache
@@ -257,7 +283,9 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
     short = _Looped(partial(step, update or apply), model)
     update_long = None if noisy is None else update_of(optimizer, variables, xla.limited)
     long = None if noisy is None else xla.Program(partial(step, update_long or apply), noisy)
-    size = sum(int(np.prod(v.shape)) for v in variables)
+
+    def size() -> int:  # of now: see `loosen`
+        return sum(int(tf.size(v.value)) for v in variables)
 
     def call(
         inputs: Sequence[Any], targets: np.ndarray, weights: np.ndarray,
@@ -265,7 +293,7 @@ def steps(model: Any, optimizer: Any, loss: LossFunction, noisy: Sequence[Any] |
     ) -> tuple[float, np.ndarray]:  # fmt: skip
         given = {"targets": targets, "weights": weights, "rates": rates, "rows": rows}
         batches = {name: content for name, content in given.items() if content is not None}
-        pays = rows is not None and xla.pays(planned, rows.shape[1], size)
+        pays = long is not None and rows is not None and xla.pays(planned, rows.shape[1], size)
         with _graph_options(False):
             run = long if long is not None and pays else short
             losses, outputs = run([tf.convert_to_tensor(x) for x in inputs], batches)

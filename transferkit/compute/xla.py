@@ -36,27 +36,27 @@ def available() -> bool:
     return True
 
 
-def pays(steps: int, batch: int, weights: int) -> bool:
+def pays(steps: int, batch: int, weights: Callable[[], int]) -> bool:
     """Whether steps are sooner done when compiled whole.
 
     Args:
         steps: how many there will be.
         batch: rows of each.
-        weights: of the model.
+        weights: tells how many the model has.
     """
-    return steps >= LONG and 3 * batch * weights <= LARGEST and available()
+    return steps >= LONG and 3 * batch * weights() <= LARGEST and available()
 
 
 def limited(gradients: list[Any], limit: float) -> list[Any]:
     """Gradients scaled so that their joint norm is at most `limit`; NaN in one makes all NaN, as in Keras.
 
     Args:
-        gradients: tensors.
+        gradients: tensors, of sizes that may be known only when they are compiled.
         limit: of the norm, above 0.
     """
     # XLA sums up all elements of a matrix one by one, but a matrix times ones in vectors.
-    squares = [tf.reshape(g * g, (-1, g.shape[-1])) for g in gradients]
-    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.linalg.matvec(s, tf.ones(s.shape[-1]))) for s in squares]))
+    squares = [tf.reshape(g * g, (-1, tf.shape(g)[-1])) for g in gradients]
+    norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.linalg.matvec(s, tf.ones(tf.shape(s)[-1:]))) for s in squares]))
     scale = tf.where(norm < limit, 1.0, limit / norm)
     return [gradient * scale for gradient in gradients]
 
@@ -65,7 +65,8 @@ class Program:
     """`run(inputs, batches)` → (losses [n], outputs [n, b, t]) of the n steps that `batches` hold.
 
     `step(inputs, now)` takes one, `now` being its row of `batches`. Layers of `noisy` draw what they keep by
-    `draw(batch)`, bool [batch, units], and take it from `given` where that is set.
+    `draw(batch, units)`, bool [batch, units], and take it from `given` where that is set; their `units` may change
+    between calls.
     """
 
     def __init__(self, step: Step, noisy: Sequence[Any]) -> None:
@@ -75,13 +76,11 @@ class Program:
     def __call__(self, inputs: Sequence[Any], batches: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Take the steps."""
         count, batch = batches["rows"].shape
-        units = sum(layer.units for layer in self._noisy)
-        form = (batch, tuple(batches), *(tuple(x.shape) for x in inputs))
+        units = tuple(layer.units for layer in self._noisy)
+        form = (batch, units, tuple(batches), *(tuple(x.shape) for x in inputs))
         if form not in self._compiled:
-            answers = 4 * math.prod(
-                batches["targets"].shape[1:]
-            )  # bytes of a step's, of which there are several copies
-            slots = max(1, min(count, NOISE_BYTES // max(1, batch * units), ANSWER_BYTES // max(1, answers)))
+            answer = 4 * math.prod(batches["targets"].shape[1:])  # bytes of a step's; of all there are several copies
+            slots = max(1, min(count, NOISE_BYTES // max(1, batch * sum(units)), ANSWER_BYTES // max(1, answer)))
             self._compiled[form] = slots, tf.function(lambda *given: self._several(slots, *given), autograph=False)
         slots, run = self._compiled[form]
         losses, outputs = np.empty(count, np.float32), np.empty(batches["targets"].shape, np.float32)
@@ -106,7 +105,7 @@ class Program:
             return []
 
         def body(i: Any, *arrays: Any) -> tuple[Any, ...]:
-            drawn = [layer.draw(batch) for layer in self._noisy]
+            drawn = [layer.draw(batch, layer.units) for layer in self._noisy]
             return (i + 1, *[array.write(i, kept) for array, kept in zip(arrays, drawn, strict=True)])
 
         empty = [tf.TensorArray(tf.bool, slots, element_shape=(batch, x.units)) for x in self._noisy]

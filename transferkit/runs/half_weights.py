@@ -52,10 +52,11 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(MEMBER) as stored, open(old, "wb") as copy:
             shutil.copyfileobj(stored, copy)
-        with h5py.File(old, "r") as source, h5py.File(new, "w") as target:
-            halved, numbers = _copied(source, target, exact)
-        if not halved:
-            return None
+        with h5py.File(old, "r") as source:
+            if not _gains(source, exact):  # as for most networks, of which a copy would be made for nothing
+                return None
+            with h5py.File(new, "w") as target:
+                halved, numbers = _copied(source, target, exact)
         with zipfile.ZipFile(path) as archive, zipfile.ZipFile(whole, "w") as result:
             for member in archive.infolist():
                 if member.filename == MEMBER:
@@ -67,6 +68,13 @@ def halve(path: Path, *, exact: bool) -> Halved | None:
         for scrap in scraps:
             scrap.unlink(missing_ok=True)
     return Halved(halved / numbers, before, path.stat().st_size)
+
+
+def _gains(group: Any, exact: bool) -> bool:
+    """Whether any array of a group can be stored as float16."""
+    return any(
+        _half(item[()], exact) is not None if hasattr(item, "shape") else _gains(item, exact) for item in group.values()
+    )
 
 
 def _copied(source: Any, target: Any, exact: bool) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     import keras
 
 
-def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> keras.Model:
-    """A new head.
+def head(
+    rows: np.ndarray, label: str, outputs: int, settings: Settings, body: Callable[..., keras.Model] = heads.body
+) -> keras.Model:
+    """A head that has not been trained.
 
     Args:
         rows: a sample of features, float32 [n, …], by whose mean and deviation they are standardised where the settings
@@ -28,6 +31,7 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
             mixes maps, and attention pooling is trained).
         outputs: width of the logits.
         settings: kind, widths, dropout, penalties, pooling and seed.
+        body: gives what stands on vectors, as `heads.body` does.
 
     Returns:
         Features [b, …] → logits float32 [b, outputs].
@@ -40,12 +44,12 @@ def head(rows: np.ndarray, label: str, outputs: int, settings: Settings) -> kera
         # What is pooled is standardised, not what comes of it, which changes in training.
         places = rows.reshape(-1, rows.shape[-1])
         pool = heads.attention_pool(rows.shape[1:], (places.mean(0), places.std(0)) if s.normalize else None)
-        return _pooling_first(pool, heads.body(rows.shape[-1], outputs, shape))
+        return _pooling_first(pool, body(rows.shape[-1], outputs, shape))
     pool = heads.pool(rows.shape[1:], s.pooling) if label == MAP else None
     vectors = rows if pool is None else compute.forward(pool)([rows])[0]
     moments = (vectors.mean(0), vectors.std(0)) if s.normalize else None
-    body = heads.body(vectors.shape[1], outputs, shape, moments)
-    return body if pool is None else _pooling_first(pool, body)
+    on_vectors = body(vectors.shape[1], outputs, shape, moments)
+    return on_vectors if pool is None else _pooling_first(pool, on_vectors)
 
 
 def _pooling_first(pool: keras.Model, body: keras.Model) -> keras.Model:

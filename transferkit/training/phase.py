@@ -99,6 +99,14 @@ class Trainer:
         """
         return self._fitting(lambda: self._train(phase, model, source), model)
 
+    def take(self, phase: Phase, model: keras.Model, source: Source) -> None:
+        """Have `outputs` answer for a head as if it had been trained here, to the last digit.
+
+        Args:
+            phase, model, source: as for `train`.
+        """
+        self._stand_in = self._reusable(phase, model, self.batches(source).steps)
+
     def _train(self, phase: Phase, model: keras.Model, source: Source) -> tuple[float, float]:
         batches, problem = self.batches(source), self.problem
         resident = None if batches.mixes else _resident(source)

@@ -7,14 +7,14 @@ Fine-tuning from a random head first bends good features towards noise; a traine
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from transferkit import compute
+from transferkit import compute, heads
 from transferkit.backbones import freeze
 from transferkit.backbones.build import LoadedBackbone
 from transferkit.backbones.cut import operations_of
@@ -186,14 +186,27 @@ class Recipe:
             name: of the phase, whose report is the last of `trainer.phases`.
 
         Returns:
-            The head, features [b, …] → logits [b, t], with its best weights.
+            The head, features [b, …] → logits [b, t], with its best weights; it is the caller's until the next call
+            (see `HeadPool.body`).
 
         Raises:
             TrainingError: as `Trainer.train`.
         """
-        body = self._body(source, pooled, self.problem)
+        body = self._reused_body(pooled, source)
         self._learning_rate(body, source)
         self.trainer.train(replace(self.head_phase(name), pause=self.pause), body, source)
+        return body
+
+    def head_again(self, pooled: Rows, source: Source, weights: Sequence[np.ndarray]) -> keras.Model:
+        """The head that `head_alone` gave, of a recipe like this one.
+
+        Args:
+            pooled, source: as there.
+            weights: that it had then.
+        """
+        body = self._reused_body(pooled, source)
+        compute.assign(body.weights, weights)
+        self.trainer.take(self.head_phase("head"), body, source)
         return body
 
     def left_out(self, parts: Sequence[Problem]) -> list[np.ndarray]:
@@ -246,9 +259,15 @@ class Recipe:
         rate, views = planning.head_rate(s), self.views.count
         return Trainer(s, part, views, self.reporter, checkpoints, self.deadline, rate, callbacks, self.pool)
 
-    def _body(self, source: Source, pooled: Rows, part: Problem) -> keras.Model:
+    def _reused_body(self, pooled: Rows, source: Source) -> keras.Model:
+        assert self.pool is not None
+        return self._body(source, pooled, self.problem, self.pool.body)
+
+    def _body(
+        self, source: Source, pooled: Rows, part: Problem, body: Callable[..., keras.Model] = heads.body
+    ) -> keras.Model:
         some = planning.sampled(source, part.train, self.views.count, self.settings.seed)
-        return models.head(some, pooled.label, part.outputs, self.settings)
+        return models.head(some, pooled.label, part.outputs, self.settings, body)
 
     def _learning_rate(self, body: keras.Model, source: Source) -> list[dict[str, float]]:
         if self.settings.learning_rate != "auto":

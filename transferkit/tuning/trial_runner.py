@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,6 +38,10 @@ from transferkit.training.problem import PhaseReport
 from transferkit.tuning.records import Outcome, TrialPlan, TrialTask
 from transferkit.tuning.trial_limits import memory_in_use, within
 
+if TYPE_CHECKING:
+    import keras
+
+TRAINED_BYTES = 64 << 20  # of weights of heads that trials have trained
 STANDS = 2  # networks kept in memory; neighbours in the order of trials share theirs
 # Settings that decide which features are computed: trials that agree on them share a stand.
 FEATURES = (
@@ -71,16 +76,24 @@ class Built:
 
     networks: OrderedDict[str, Network] = field(default_factory=OrderedDict)
     heads: HeadPool = field(default_factory=HeadPool)
+    trained: OrderedDict[str, list[np.ndarray]] = field(default_factory=OrderedDict)  # by task, the weights of its head
 
     def network(self, settings: Settings) -> LoadedBackbone | None:
         """The network that `build` would give for these settings, where it is here; it may have been trained on."""
         found = self.networks.get(_key(settings))
         return None if found is None else found.backbone
 
+    def keep(self, task: str, head: keras.Model) -> None:
+        """Keep the weights of the head that a task has trained; the oldest make room."""
+        self.trained[task] = compute.values(head.weights)
+        while sum(x.nbytes for weights in self.trained.values() for x in weights) > TRAINED_BYTES:
+            self.trained.popitem(last=False)
+
     def clear(self) -> None:
         """Let go of all, their compiled graphs too."""
         self.networks.clear()
         self.heads.clear()
+        self.trained.clear()
         compute.release()
 
 
@@ -160,8 +173,10 @@ class TrialRunner:
         started = time.monotonic()
         work = self._recipe(task, settings, stand, number, [_Check(check)])
         if settings.unfreeze == "none":
-            work.head_alone(stand.pooled, stand.source)
+            head = work.head_alone(stand.pooled, stand.source)
             report = work.trainer.phases[-1]
+            if len(self.plan.pairs) == 1 and task.epochs is None and task.limits.seconds is None:
+                self._built.keep(task.id, head)
         else:
             with _restored(stand):
                 trained = work.run()
@@ -170,13 +185,18 @@ class TrialRunner:
 
     def answers(self, task: TrialTask) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training again (or
-        from what was kept of it). For judging settings when every choice has been made.
+        from what was kept of it: by this runner's `built`, of a task of the same name that had this one pair). For
+        judging settings when every choice has been made.
         """
         settings, judged = self.plan.settings(task.values, task.seed), self.plan.judged
         stand = self.stand(settings)
         work = self._recipe(task, settings, stand, 0)
         if settings.unfreeze == "none":
-            body = work.head_alone(stand.pooled, stand.source)
+            kept = self._built.trained.get(task.id)
+            body = (
+                work.head_alone(stand.pooled, stand.source) if kept is None
+                else work.head_again(stand.pooled, stand.source, kept)
+            )  # fmt: skip
             on_val, on_judged = (work.trainer.outputs(body, stand.source, p) for p in (work.problem.val, judged))
             return on_val, on_judged
         with _restored(stand):
