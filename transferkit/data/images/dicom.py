@@ -78,7 +78,8 @@ def _eight_bits(found: Any, array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
         return array
     if array.ndim != 2 or not kind.startswith("MONOCHROME"):
-        raise DicomError(f"is DICOM of a form that is not supported ({clipped(kind, 60)}, {array.dtype})", "unsupported")
+        told = clipped(kind, 60)
+        raise DicomError(f"is DICOM of a form that is not supported ({told}, {array.dtype})", "unsupported")
     slope, intercept = float(found.get("RescaleSlope") or 1), float(found.get("RescaleIntercept") or 0)
     rows = max(1, STRIP // max(1, array.shape[1]))
     low, high = _window(found, array, slope, intercept)
