@@ -80,7 +80,7 @@ def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
 
 
 def _deleted(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
-    """The folder of the cache removed, again and again, whoever uses it, as `cache clear` does not."""
+    """The folder of the cache removed, again and again, in use or not, as `cache clear` does not."""
     row, deleted = Row("the folder of the cache deleted without pause during a run"), 0
     for number in session.times(1, 5):
         run, started = session.fresh("deleted") / "run", time.monotonic()
