@@ -140,6 +140,10 @@ def test_damage_and_odd_forms_are_refused_by_name(tmp_path: Path) -> None:
         open_picture(head)
     with pytest.raises(PictureError, match="there is no number 4"):
         open_picture(Path(f"{path}#page=4"))
+    value = dicom(tmp_path / "value.dcm", RAMP, RescaleSlope="1.25", RescaleIntercept=0)
+    value.write_bytes(value.read_bytes().replace(b"1.25", b"1.2\xa4"))
+    with pytest.raises(PictureError, match=r"value\.dcm: is a DICOM file with values that cannot be read"):
+        open_picture(value)
 
 
 def test_nothing_that_damaged_files_hold_is_printed_or_obeyed(tmp_path: Path) -> None:

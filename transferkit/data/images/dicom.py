@@ -67,7 +67,12 @@ def read(handle: IO[bytes], frame: int, most: int) -> Image.Image:
         syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
         told = clipped(getattr(syntax, "name", "unknown"), 60)
         raise DicomError(f"is DICOM whose pixels cannot be unpacked (stored as {told})", "unsupported") from error
-    image = Image.fromarray(_eight_bits(found, array))
+    try:
+        image = Image.fromarray(_eight_bits(found, array))
+    except DicomError:
+        raise
+    except Exception as error:  # values are only read when they are asked for
+        raise DicomError(f"is a DICOM file with values that cannot be read ({type(error).__name__})") from error
     image.format = "DICOM"
     image.n_frames = frames  # type: ignore[attr-defined]
     return image
