@@ -24,7 +24,8 @@ FIXED = (
     "sound pictures of 16 or 32 bits took 28 to 32 bytes a pixel (2.7 GB for the largest that is read), transparent "
     "ones 16, times the threads; now 8 to 9 (13 between percentiles), and large ones of all threads share a bound",
     "the 1.75 GB that this page told of 1,000 large damaged pictures were the 1,000 files, kept by the test itself",
-    "of damaged DICOM pydicom printed warnings with values of the file, and one in a thousand ended in an error of its own",
+    "of damaged DICOM pydicom printed warnings with values of the file, and one in a thousand "
+    "ended in an error of its own",
 )
 OPEN = ("libwebp takes 17 bytes a pixel of its own: 1.5 GB for the largest WebP that is read, which then waits alone",)
 MOST = 1000  # megabytes that a process may hold
