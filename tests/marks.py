@@ -1,6 +1,10 @@
-"""Marks that several rooms' tests share."""
+"""Marks that several rooms' tests share, and the user as whom some are made."""
 
-from collections.abc import Collection, Iterable
+import ctypes
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -30,3 +34,27 @@ RAY = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning:ray.*"),
 ]
+
+
+# Of Linux' superuser: to pass over permissions, and to read and search any folder.
+CAPABILITIES = 1 << 1 | 1 << 2
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Permissions count for this thread and those that it starts, though it be the superuser's."""
+    if os.name != "posix" or os.getuid() != 0:
+        yield
+        return
+    if sys.platform != "linux":
+        pytest.skip("the superuser reads everything")
+    library, head = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+    kept = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    assert library.capget(head, kept) == 0
+    without = type(kept)(*kept)
+    without[0] &= ~CAPABILITIES
+    assert library.capset(head, without) == 0
+    try:
+        yield
+    finally:
+        assert library.capset(head, kept) == 0

@@ -9,6 +9,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
+from typing import IO
 
 from transferkit.errors import ConfigError
 
@@ -88,12 +89,18 @@ def hold_file(path: Path, owner: object) -> None:
     weakref.finalize(owner, os.close, handle)
 
 
-def remove_unused_file(path: Path) -> bool:
-    """Remove a file unless somebody holds it; returns whether it is gone."""
+def remove_unused_file(path: Path, asked: bool = False) -> bool:
+    """Remove a file unless somebody holds it; returns whether it is gone.
+
+    Args:
+        path: the file.
+        asked: by the user, so that it goes too where the system does not tell who uses what.
+    """
     try:
         if sys.platform != "win32":
             with open(path, "rb") as handle:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _unheld(handle, asked):
+                    return False
                 path.unlink()
         else:
             path.unlink()
@@ -104,17 +111,35 @@ def remove_unused_file(path: Path) -> bool:
     return True
 
 
-def remove_unused(folder: Path) -> bool:
-    """Remove the set in `folder` unless some process, this one included, uses it; returns whether it is gone."""
-    if sys.platform == "win32":
-        if time.time() - folder.stat().st_mtime < A_DAY:
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-        return True
+def remove_unused(folder: Path, asked: bool = False) -> bool:
+    """Remove the set in `folder` unless some process, this one included, uses it; returns whether it is gone.
+
+    Args:
+        folder: the set's.
+        asked: as for `remove_unused_file`.
+    """
     try:
-        with open(folder / "use.lock", "ab") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "win32":
+            if not asked and time.time() - folder.stat().st_mtime < A_DAY:
+                return False
             shutil.rmtree(folder, ignore_errors=True)
-            return not folder.exists()
-    except OSError:  # held by somebody, or not ours to remove
+        else:
+            with open(folder / "use.lock", "ab") as handle:
+                if not _unheld(handle, asked):
+                    return False
+                shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # not ours to remove
         return False
+    return not folder.exists()
+
+
+def _unheld(handle: IO[bytes], asked: bool) -> bool:
+    if sys.platform == "win32":
+        return asked
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return asked
+    return True

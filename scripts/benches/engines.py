@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ BARS = (
     Bar("slowest", ">=", 0.95, "what `auto` takes / TensorFlow, the network with the least gain"),
 )
 
+TABLE = "networks"  # the figures that `table` shows
+TITLES = {"plain": "TensorFlow", "graph": "its bfloat16", "openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
+
 
 @measurement("engines", BARS)
 @click.option("--rounds", default=3, show_default=True)
@@ -37,6 +41,8 @@ def measure(quick: bool, rounds: int, only: tuple[str, ...], pictures: int) -> d
     TensorFlow is the compiled pass in float32, and where the processor has bfloat16 units its graph option too; `auto`
     is what the probe takes for a job that is long enough.
     """
+    from transferkit.features.precision import _cpu_flag
+
     names = only or (("mini", "mobilenet_0.25") if quick else NETWORKS)
     rounds, pictures = (1, 64) if quick else (rounds, pictures)
     table = {}
@@ -53,8 +59,34 @@ def measure(quick: bool, rounds: int, only: tuple[str, ...], pictures: int) -> d
                 )
             ratios[name] = found["ratio"]
             table[name]["extraction"] = found
-    return {"rounds": rounds, "pictures": pictures, "networks": table, "extraction": dict.fromkeys(WHOLE) | ratios,
+    return {"rounds": rounds, "pictures": pictures, "amx": _cpu_flag("amx_bf16"), "networks": table,
+            "extraction": dict.fromkeys(WHOLE) | ratios,
             "slowest": min(row["auto"] / row["tensorflow"] for row in table.values())}  # fmt: skip
+
+
+def table(found: Mapping[str, Any]) -> Iterator[str]:
+    """The networks, a row each: pictures a second by each engine, and `auto` beside the faster of TensorFlow's formats.
+
+    Without engines `auto` takes that one at best: the last column says whether they have made a network slower.
+    """
+    sort = {
+        True: "a processor with AMX.",
+        False: "a processor without AMX; on one with it the engines have not been compared.",
+    }
+    yield "Pictures a second of the forward pass; last, `auto` beside the faster of TensorFlow's formats, of"
+    yield f"which it took one before there were engines. On {sort.get(found.get('amx'), 'a processor.')}"
+    yield ""
+    yield "| network | TensorFlow | its bfloat16 | OpenVINO | ONNX Runtime | `auto` takes | `auto` | × TensorFlow |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, row in found[TABLE].items():
+        sides = [_speed_of(row, key) for key in ("tensorflow", "tensorflow_bfloat16", "openvino", "onnxruntime")]
+        best = max(row["tensorflow"], row.get("tensorflow_bfloat16", 0.0))
+        cells = [name, *sides, TITLES[row["taken"]], _speed_of(row, "auto"), f"{row['auto'] / best:.2f}"]
+        yield f"| {' | '.join(cells)} |"
+
+
+def _speed_of(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:.4g}" if key in row else "–"
 
 
 def network(name: str, rounds: int) -> dict[str, Any]:

@@ -114,7 +114,19 @@ def _section(name: str, found: dict[str, Any]) -> Iterator[str]:
         f"{_backend(found)}, Keras {m['keras']}, Pillow {m['pillow']}."
     )
     yield ""
-    yield from (f"- {_words(key)}: {_words(value)}" for key, value in found.items() if key not in LATER)
+    module = _module(name)
+    shown = (*LATER, getattr(module, "TABLE", None))
+    yield from (f"- {_words(key)}: {_words(value)}" for key, value in found.items() if key not in shown)
+    if hasattr(module, "table"):
+        yield ""
+        yield from module.table(found)
+
+
+def _module(name: str) -> Any:
+    """Of a measurement: what more it says of its figures."""
+    from benches import registry
+
+    return registry.modules().get(name)
 
 
 def _backend(found: dict[str, Any]) -> str:

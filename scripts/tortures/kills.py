@@ -43,12 +43,14 @@ WEIGHTS = "mobilenet_0.25"  # whose file is checked for being whole, for want of
 
 
 def rows(session: Session) -> Iterator[Row]:
-    """Weights, exports, finetune, extraction, then searches without and with workers; with a seed other than 0 in an
-    order that is drawn. What was never tried comes first, so that runs of little time come to all of them in the end.
+    """Weights, exports, finetune frozen and not, extraction, then searches without and with workers; with a seed other
+    than 0 in an order that is drawn. What was never tried comes first, so that runs of little time come to all of them
+    in the end.
     """
     data = session.digits()
     words = {
         "finetune": ("finetune", data, *SMALL, "--seed", 0),
+        "finetune, all layers": ("finetune", data, *SMALL[:2], "--unfreeze", "all", *SMALL[4:], "--seed", 0),
         "extraction of features": ("finetune", data, *SMALL[:6], "--augment", "light", "--views", 4, "--seed", 1),
     }
     for algorithm, workers in ((name, n) for name in ALGORITHMS for n in (1, 2)):

@@ -7,9 +7,12 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import PurePath
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +24,8 @@ FIXED = (
     "sound pictures of 16 or 32 bits took 28 to 32 bytes a pixel (2.7 GB for the largest that is read), transparent "
     "ones 16, times the threads; now 8 to 9 (13 between percentiles), and large ones of all threads share a bound",
     "the 1.75 GB that this page told of 1,000 large damaged pictures were the 1,000 files, kept by the test itself",
+    "of damaged DICOM pydicom printed warnings with values of the file, and one in a thousand "
+    "ended in an error of its own",
 )
 OPEN = ("libwebp takes 17 bytes a pixel of its own: 1.5 GB for the largest WebP that is read, which then waits alone",)
 MOST = 1000  # megabytes that a process may hold
@@ -157,13 +162,34 @@ def _more() -> Iterator[tuple[str, bytes]]:
     yield "tif", encoded(scene.convert("1"), "TIFF", compression="group4")
     yield "webp", encoded(scene, "WEBP", quality=80)
     yield "bmp", encoded(scene.convert("P"), "BMP")
-    try:
+    with suppress(ImportError):
         import pillow_heif
 
         pillow_heif.register_heif_opener()
         yield "heic", encoded(scene, "HEIF")
-    except ImportError:
-        pass
+    with suppress(ImportError):
+        import pillow_jxl  # noqa: F401 (Pillow writes the form once it is imported)
+
+        yield "jxl", encoded(scene, "JXL")
+        yield "jxl", encoded(scene, "JXL", lossless=True)
+    with suppress(ImportError):
+        yield from (("dcm", content) for content in _dicoms())
+
+
+def _dicoms() -> Iterator[bytes]:
+    import pydicom  # noqa: F401 (the extra may be missing)
+
+    from tests.data.images.test_dicom import dicom
+
+    grey = np.arange(1024, dtype=np.uint16).reshape(32, 32)
+    forms: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
+        (grey, {}), (grey, {"WindowCenter": [512, 40], "WindowWidth": [257, 400]}),
+        (np.stack([grey] * 3), {"PhotometricInterpretation": "MONOCHROME1"}),
+        (grey.astype(np.int16), {"RescaleSlope": 1, "RescaleIntercept": -512}),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for pixels, tags in forms:
+            yield dicom(Path(folder) / "a.dcm", pixels, **tags).read_bytes()
 
 
 def _attempt(case: tuple[int, bytes]) -> tuple[bool, list[str]]:

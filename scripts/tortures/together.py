@@ -12,7 +12,10 @@ from tortures.killing import differences, left_over
 from tortures.trying import SMALL, Row, Session, end, finish, unmade
 
 NAME = "together"
-FIXED: tuple[str, ...] = ()
+FIXED = (
+    "`cache clear` took features that a running job reads, which then computed them again",
+    'where the folder of the cache was deleted, a run could end in "a bug in transferkit"',
+)
 OPEN: tuple[str, ...] = ()
 
 
@@ -24,7 +27,7 @@ def rows(session: Session) -> Iterator[Row]:
     if said.code != 0:
         yield unmade(pairs.what, said, "undisturbed")
         return
-    for number in session.part(3).times(1, 10):
+    for number in session.part(4).times(1, 10):
         shutil.rmtree(session.folder / "cache", ignore_errors=True)
         folder = session.fresh("pair")
         both = [session.start(*words, "--output", folder / name) for name in "ab"]
@@ -32,8 +35,9 @@ def rows(session: Session) -> Iterator[Row]:
             said = finish(process)
             pairs.add(said, *differences(said, folder / name, whole), where=f"{number} {name}")
     yield pairs
-    yield _resumes(session.part(2), words, whole)
-    yield _cleared(session, words, whole)
+    yield _resumes(session.part(3), words, whole)
+    yield _cleared(session.part(2), words, whole)
+    yield _deleted(session, words, whole)
 
 
 def _resumes(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
@@ -75,4 +79,22 @@ def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
         said = replace(finish(process), seconds=time.monotonic() - started)  # finish() began at the end of it
         row.add(said, *differences(said, run, whole), where=str(number))
     row.note = f"{cleared} times" if row.tried else ""
+    return row
+
+
+def _deleted(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
+    """The folder of the cache removed, again and again, in use or not, as `cache clear` does not."""
+    row, deleted = Row("the folder of the cache deleted without pause during a run"), 0
+    for number in session.times(1, 5):
+        run, started = session.fresh("deleted") / "run", time.monotonic()
+        process = session.start(*words, "--output", run)
+        while process.poll() is None:
+            shutil.rmtree(session.folder / "cache", ignore_errors=True)
+            deleted += 1
+            time.sleep(0.05)
+        said = replace(finish(process), seconds=time.monotonic() - started)
+        row.add(said, where=str(number))  # an error is allowed, a wrong result is not
+        more = said if said.code == 0 else session.command("resume", run)
+        row.failures += [f"{number}: {fault}" for fault in (*more.faults(), *differences(more, run, whole))]
+    row.note = f"{deleted} times" if row.tried else ""
     return row

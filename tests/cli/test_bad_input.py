@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.calls import Result, call, spawn, tree
 from tests.data.pictures import folder_of_classes, photo
+from tests.marks import ordinary_user
 
 
 @pytest.fixture
@@ -245,6 +246,44 @@ def test_an_output_below_a_file_inside_the_data_or_without_permission_is_refused
     assert not (data / "run").exists()
     monkeypatch.setattr(os, "access", lambda path, mode, **options: mode == os.R_OK)
     refused(call("finetune", data, *MINI, "--output", here / "locked"), "no permission to write in")
+
+
+def naming(place: Path, data: Path) -> list[tuple[object, ...]]:
+    """Commands with a name of the user's where one may stand."""
+    return [
+        *((name, place) for name in ("summary", "evaluate", "report", "explain", "diagnose", "serve", "open",
+                                     "reproduce", "resume", "label", "finetune", "tune", "best")),
+        ("export", place, "--format", "keras"), ("predict", place, data),
+        ("runs", place), ("compare", place, data), ("label", data, "--run", place), ("weights", "add", place),
+        *(("data", name, place) for name in ("summary", "check", "split", "preview", "clean")),
+        ("data", "convert", place, "new"), ("data", "split", data, "--output", place),
+        ("data", "check", data, "--html", place), ("data", "summary", data, "--exclude-file", place),
+        ("data", "preview", data, "--output", place / "a.png"), ("finetune", data, *MINI, "--output", place),
+        ("finetune", data, "--backbone", place / "a.keras"), ("tune", data, *MINI, "--output", place),
+        ("best", data, "--output", place), ("demo", "--output", place), ("features", "extract", place),
+        *(("config", name, place) for name in ("init", "show", "validate")), ("backbones", "recommend", place),
+    ]  # fmt: skip
+
+
+def test_names_that_are_too_long_are_refused(here: Path) -> None:
+    data = sound(here)
+    for words in naming(here / ("n" * 256), data):
+        refused(call(*words), "File name too long")
+
+
+def test_folders_without_permission_are_refused_by_name(here: Path) -> None:
+    data, locked = sound(here), here / "locked"
+    locked.mkdir(0)
+    with ordinary_user():
+        for words in naming(locked / "within", data):
+            refused(call(*words), str(locked), "ermission")
+    locked.chmod(0o700)
+    assert list(locked.iterdir()) == []
+
+
+def test_a_name_with_a_zero_byte_is_refused(here: Path) -> None:
+    (here / "run.toml").write_text('output = "a\\u0000b"\nbackbone = "mini"\n')
+    refused(call("finetune", sound(here), "--config", "run.toml"), "zero byte")
 
 
 def test_resume_of_what_is_no_run_is_refused(here: Path) -> None:

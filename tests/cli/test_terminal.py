@@ -12,13 +12,14 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tests.data.pictures import photo
 from tests.records import facts_of
 from tests.runs.sealing import reseal
 from tests.terminal import received
-from transferkit.cli import _common
+from transferkit.cli import _common, cli
 from transferkit.csv_files import csv_line
 from transferkit.files import write_json
 from transferkit.runs import model_file
@@ -66,6 +67,24 @@ def on_terminal(commands: list[list[str]], folder: Path, kind: str = "dumb") -> 
     os.close(main)
     assert process.wait(60) == 0, said.decode("utf-8", "replace")
     return said.decode("utf-8", "surrogateescape")
+
+
+# Commands that are tried on a stranger's run; all others are on data.
+OF_A_RUN = {"summary", "diagnose", "report", "compare", "explain", "export", "reproduce", "config show"}
+
+
+def every(command: click.Command, before: tuple[str, ...] = ()) -> set[str]:
+    """All commands, those of groups behind the group's name."""
+    if not isinstance(command, click.Group):
+        return {" ".join(before)}
+    context = click.Context(command)
+    found = {name: command.get_command(context, name) for name in command.list_commands(context)}
+    return {words for name, one in found.items() if one is not None for words in every(one, (*before, name))}
+
+
+def tried(commands: list[list[str]]) -> set[str]:
+    """Which of them are among these."""
+    return {" ".join(words[:count]) for words in commands for count in (1, 2)} & every(cli)
 
 
 def obeyed(text: str) -> set[str]:
@@ -130,7 +149,17 @@ def test_commands_on_data(data: Path, tmp_path: Path) -> None:
         ["weights", "verify", "\x1b[1mvgg"], ["evaluate", "no\x1b[1mrun"], ["predict", "no\x1b[1mrun", where],
         ["finetune", where, "--backbone", "mini", "--output", "run", "--exclude", "nothing\x1b[1m"],
         ["tune", where, "--backbone", "mini", "--search", "learning_rat\x1b[1me=1:2", "--output", "t"],
+        ["best", where, "--backbone", "m\x1b[1mini"], ["best", where, "--budget", "1\x1b[1mh"],
+        ["label", "no\x1b[1mne"], ["demo", "--seed", "\x1b[1m"],
+        ["backbones", "show", "m\x1b[1mini"], ["backbones", "recommend", where, "--backbone", "m\x1b[1mini"],
+        ["backbones", "list"], ["weights", "list"], ["weights", "add", "no\x1b[1mne"], ["plugins"],
+        *(["weights", name, "m\x1b[1mini"] for name in ("fetch", "path")), ["completion", "b\x1b[1mash"],
+        ["features", "extract", where, "--backbone", "m\x1b[1mini"], ["features", "fetch", "no\x1b[1mne"],
+        ["cache", "info"], ["cache", "clear", "--keep", "\x1b[1m"], ["config", "init", "c\x1b[1m.toml"],
+        ["data", "clean", "no\x1b[1mne"], ["data", "convert", where, "n\x1b[1mew"],
+        *([name, "no\x1b[1mne"] for name in ("runs", "open", "serve", "resume")),
     ]  # fmt: skip
+    assert every(cli) - tried(commands) == OF_A_RUN
     said = on_terminal(commands, tmp_path)
     assert [line for line in said.split("\n") if obeyed(line)] == []
     assert said.count("\n--- ") == len(commands) - said.startswith("--- "), said
@@ -156,7 +185,9 @@ def test_commands_on_a_run_of_a_stranger(run: Path, digits: Path, tmp_path: Path
         ["evaluate", str(unfinished.folder)], ["summary", str(unfinished.folder)], ["config", "show", name],
         ["evaluate", name, str(digits)], ["export", name, "--format", "\x1b[1mkeras"], ["reproduce", name],
         ["data", "check", "--run", name], ["finetune", str(digits), "--resume", "--output", name, "--backbone", "mini"],
+        ["runs", str(tmp_path)], ["resume", name], ["open", name], ["label", str(picture), "--run", name],
     ]  # fmt: skip
+    assert tried(commands) > OF_A_RUN
     said = on_terminal(commands, tmp_path)
     assert [line for line in said.split("\n") if obeyed(line)] == []
     assert "curl" not in said, "a stranger's command is given as advice"

@@ -34,7 +34,7 @@ def test_rows_are_read_back_in_any_order_by_any_process(features):
     for one in (features, again):
         np.testing.assert_array_equal(read(one, ["z", "p0", "x", "p3", "p0"]), content[[6, 0, 4, 3, 0]])
         assert one.missing(["p0", "q", "z"]) == {"q"}
-    with pytest.raises(KeyError):
+    with pytest.raises(StorageError, match="the cache was removed or damaged while they were needed"):
         again.places(["q"])
 
 

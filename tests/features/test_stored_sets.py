@@ -1,4 +1,6 @@
+import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -6,6 +8,8 @@ import time
 import numpy as np
 import pytest
 
+from tests.cli.calls import call
+from transferkit import cache_quota
 from transferkit.features import store, stored_sets
 
 from .rows import SHAPES, SPEC, names, rows
@@ -26,6 +30,8 @@ def test_the_least_recently_used_go_first():
         os.utime(one.folder / "set.json", (time.time() - age, time.time() - age))
     sets[0].refresh()  # used again: now the most recent
     sizes = {entry.spec["rows"]: entry.bytes for entry in stored_sets.listing()}
+    sets.clear()  # nobody uses them any more
+    del one
     removed, freed = stored_sets.clear(sizes["0"] + sizes["2"])
     assert (removed, freed) == (1, sizes["1"])
     assert [entry.spec["rows"] for entry in stored_sets.listing()].count("1") == 0
@@ -37,16 +43,15 @@ def test_the_least_recently_used_go_first():
 
 def test_a_set_that_was_cleared_meanwhile_is_made_again(features):
     features.append(names(2), rows(2))
-    stored_sets.clear()
+    shutil.rmtree(features.folder)
     features.append(["later"], rows(1))
     again = store.open_set(SPEC, SHAPES)
     assert again.missing(["later", "p0"]) == {"p0"}
     assert [entry.spec for entry in stored_sets.listing()] == [SPEC]
 
 
-def test_a_damaged_description_can_still_be_listed_and_cleared(features):
-    features.append(names(2), rows(2))
-    (features.folder / "set.json").write_text("{")
+def test_a_damaged_description_can_still_be_listed_and_cleared():
+    (store.open_set(SPEC, SHAPES).folder / "set.json").write_text("{")
     (entry,) = stored_sets.listing()
     assert entry.spec["network"] == "(damaged)"
     assert stored_sets.clear()[0] == 1
@@ -97,7 +102,7 @@ def test_nothing_is_evicted_in_vain(monkeypatch):
     assert kept_rows() == ["1"]
 
 
-def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
+def test_a_set_that_another_process_uses_is_not_removed(monkeypatch, cache):
     monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "150kb")
     filled("1")
     code = (
@@ -109,6 +114,8 @@ def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
     try:
         assert other.stdout.readline() == "open\n"
         assert stored_sets.make_room(100_000) == (0, 0)
+        assert stored_sets.clear() == (0, 0)
+        assert "1 left: a running job uses them" in call("cache", "clear").out
         assert kept_rows() == ["1"]
         other.kill()
         other.wait()
@@ -116,3 +123,15 @@ def test_a_set_that_another_process_uses_is_not_evicted(monkeypatch, cache):
     finally:
         other.kill()
         other.communicate()
+
+
+def test_where_nobody_can_tell_who_uses_a_set_the_users_word_counts(monkeypatch):
+    filled("1")
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(cache_quota.fcntl, "flock", no_locks)
+    monkeypatch.setenv("TRANSFERKIT_CACHE_SIZE", "150kb")
+    assert stored_sets.make_room(100_000) == (0, 0)
+    assert stored_sets.clear()[0] == 1

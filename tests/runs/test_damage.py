@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calls import call
-from tests.marks import extended
+from tests.marks import extended, ordinary_user
 from transferkit.errors import RunError
 from transferkit.files import read_json, write_json
 from transferkit.runs.directory import run_lock
@@ -140,12 +140,13 @@ def test_each_damage_under_each_command(name, of_others, digits_run, digits, cop
         kept.rename(copy / name)
 
 
-@pytest.mark.skipif(os.name == "posix" and os.getuid() == 0, reason="the superuser reads everything")
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, "."])
 def test_files_without_permission(name, digits_run, digits, copy, reached):
     (copy / name).chmod(0)
-    for command in commands(copy, digits_run.folder, digits, next(digits.glob("*/*.png"))):
-        assert sound(call(*command), name), (name, command[0])
+    with ordinary_user():
+        for command in commands(copy, digits_run.folder, digits, next(digits.glob("*/*.png"))):
+            result = call(*command)
+            assert sound(result, copy / name), (name, command[0], result.err)
     (copy / name).chmod(0o700)
 
 

@@ -162,6 +162,20 @@ def test_what_many_machines_would_need_is_written_into_its_page_from_the_figures
         assert row in after
 
 
+def test_engines_are_shown_as_a_table_beside_the_best_that_tensorflow_does(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "bars", lambda: {"engines": (Bar("slowest", ">=", 0.95, "the least gain"),)})
+    row = {"tensorflow": 10.0, "tensorflow_bfloat16": 20.0, "openvino": 12.0, "auto": 19.0, "taken": "graph"}
+    page.record("engines", {"amx": False, "networks": {"vgg16": row}, "slowest": 1.9})
+    lines = page.PAGE.read_text("utf-8").splitlines()
+    assert "| vgg16 | 10 | 20 | 12 | – | its bfloat16 | 19 | 0.95 |" in lines
+    assert any(
+        "On a processor without AMX; on one with it the engines have not been compared." in line for line in lines
+    )
+    assert not any(line.startswith("- networks") for line in lines)
+
+
 def test_growth_is_the_exponent_between_two_sizes_of_stages_that_are_long_enough() -> None:
     from benches import growth
 

@@ -23,7 +23,7 @@ from transferkit.console import silence
 from transferkit.errors import TransferKitError
 from transferkit.files import full, reason
 from transferkit.signals import undisguised
-from transferkit.text import shown, wrapped
+from transferkit.text import clipped, shown, wrapped
 from transferkit.wording import speak_shell
 
 COMPLETE = "_TRANSFERKIT_COMPLETE"  # variable by which a shell asks what could follow
@@ -180,6 +180,25 @@ def _of_a_file_that_is_gone(error: Exception) -> str | None:
     return f"{shown(gone)} is not there any more: it was moved or removed while it was needed"
 
 
+# What the system says of a name or place wherever it is first looked at, and what helps.
+REFUSED = {
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EACCES: "give your user the right to it, or choose another place",
+    errno.EPERM: "give your user the right to it, or choose another place",
+    errno.EROFS: "choose another place",
+}
+
+
+def _of_a_refused_place(error: Exception) -> str | None:
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a path holds a zero byte, which no file's name can; write it without"
+    if not isinstance(error, OSError) or error.filename is None or error.errno not in REFUSED:
+        return None
+    name = os.fsdecode(error.filename)
+    told = clipped(name) if error.errno == errno.ENAMETOOLONG else shown(name)
+    return f"{told}: {reason(error)}; {REFUSED[error.errno]}"
+
+
 # What befalls a command from outside and is no bug: what is said of an error of that kind (None: it is of another), the
 # exit code, and whether it helps to know where in the source. The first that knows an error counts.
 KINDS: tuple[tuple[Callable[[Exception], str | None], int, bool], ...] = (
@@ -187,4 +206,5 @@ KINDS: tuple[tuple[Callable[[Exception], str | None], int, bool], ...] = (
     (_of_the_working_directory, 2, False),
     (_of_a_full_disk, 1, True),
     (_of_a_file_that_is_gone, 1, True),
+    (_of_a_refused_place, 2, False),
 )

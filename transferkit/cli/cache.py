@@ -52,7 +52,7 @@ def info(quiet: bool, as_json: bool) -> None:
 def clear(keep: float, quiet: bool, as_json: bool) -> None:
     """Remove stored features, least recently used first; without --keep also unpacked archives and fetched data.
 
-    All are made again when needed.
+    All are made again when needed. What a running job uses stays.
     """
     from transferkit.data.containers import kept
     from transferkit.features import stored_sets
@@ -60,11 +60,14 @@ def clear(keep: float, quiet: bool, as_json: bool) -> None:
     removed, freed = stored_sets.clear(int(keep * 1e9))
     (archives, more), (fetched, yet_more) = ((0, 0), (0, 0)) if keep else map(kept.clear, kept.STORES)
     freed += more + yet_more
+    left = 0 if keep else len(stored_sets.listing()) + sum(len(kept.files(name)) for name in kept.STORES)
     if as_json:
-        emit({"removed": removed, "bytes": freed, "archives": archives, "fetched": fetched})
+        emit({"removed": removed, "bytes": freed, "archives": archives, "fetched": fetched, "left": left})
         return
     also = (f", {archives} unpacked archives" if archives else "") + (f", {fetched} fetched files" if fetched else "")
     echo(f"{removed} sets{also}, {freed / 1e6:,.1f} MB freed")
+    if left:
+        echo(f"{left} left: a running job uses them, or this user may not remove them")
 
 
 def _rows(kind: str) -> str:

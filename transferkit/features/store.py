@@ -149,8 +149,15 @@ class FeatureSet:
                     path.unlink()
 
     def places(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Chunk numbers and rows of `names`, int64 arrays. Raises KeyError for a row that is not stored."""
-        found = [self._places[name] for name in names]
+        """Chunk numbers and rows of `names`, int64 arrays. Raises StorageError for a row that is not there: what was
+        stored may have been removed since."""
+        try:
+            found = [self._places[name] for name in names]
+        except KeyError as error:
+            raise StorageError(
+                "features are not there any more: the cache was removed or damaged while they were needed; repeat the "
+                "command, which computes them again (a run: `transferkit resume RUN`)"
+            ) from error
         chunks, rows = np.array(found, np.int64).reshape(-1, 2).T
         return chunks, rows
 

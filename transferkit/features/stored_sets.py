@@ -11,7 +11,6 @@ from transferkit.features.number_formats import row_bytes
 from transferkit.features.store import root
 from transferkit.files import read_json
 from transferkit.record import JsonObject
-from transferkit.storage import locked
 
 SHARE_OF_FREE_DISK = 0.5  # what one extraction may take of the space left
 
@@ -81,13 +80,15 @@ def _disk_share(folder: Path) -> int:
 
 
 def clear(keep_bytes: int = 0) -> tuple[int, int]:
-    """Remove least recently used sets until at most `keep_bytes` remain; returns (sets removed, bytes freed)."""
+    """Remove least recently used sets until at most `keep_bytes` remain; returns (sets removed, bytes freed).
+
+    What a running job uses stays.
+    """
     sets = sorted(listing(), key=lambda s: s.used)
     total, removed, freed = sum(s.bytes for s in sets), 0, 0
     for entry in sets:
         if total - freed <= keep_bytes:
             break
-        with locked(Path(entry.folder) / "write.lock"):
-            shutil.rmtree(entry.folder, ignore_errors=True)
-        removed, freed = removed + 1, freed + entry.bytes
+        if cache_quota.remove_unused(Path(entry.folder), asked=True):
+            removed, freed = removed + 1, freed + entry.bytes
     return removed, freed

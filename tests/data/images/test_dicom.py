@@ -140,6 +140,28 @@ def test_damage_and_odd_forms_are_refused_by_name(tmp_path: Path) -> None:
         open_picture(head)
     with pytest.raises(PictureError, match="there is no number 4"):
         open_picture(Path(f"{path}#page=4"))
+    value = dicom(tmp_path / "value.dcm", RAMP, RescaleSlope="1.25", RescaleIntercept=0)
+    value.write_bytes(value.read_bytes().replace(b"1.25", b"1.2\xa4"))
+    with pytest.raises(PictureError, match=r"value\.dcm: is a DICOM file with values that cannot be read"):
+        open_picture(value)
+
+
+def test_nothing_that_damaged_files_hold_is_printed_or_obeyed(tmp_path: Path) -> None:
+    """pydicom warns of values that it cannot understand, names among them."""
+    path = dicom(tmp_path / "a.dcm", RAMP)
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1", b"1.2\x1b[31m.Doe^Jane.."))
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from transferkit.data.images.decode import DecodeSettings, PictureError, decode\n"
+        "try: decode(Path(sys.argv[1]), DecodeSettings(24))\n"
+        "except PictureError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    assert "(stored as 1.2" in done.stdout
+    assert "\x1b" not in done.stdout
 
 
 def test_without_the_reader_it_is_named(tmp_path: Path) -> None:

@@ -117,14 +117,14 @@ def _evicted(needed: int) -> int:
 
 
 def clear(name: str) -> tuple[int, int]:
-    """Remove what one store keeps; how many files there were, and their bytes."""
+    """Remove what one store keeps and nobody has open; how many files that were, and their bytes."""
     global _sum
     count = freed = 0
     for path in (*files(name), *_abandoned(name)):
         size = _bytes(path)
-        with suppress(OSError):
-            path.unlink()
-            path.with_suffix(".lock").unlink(missing_ok=True)
+        if cache_quota.remove_unused_file(path, asked=True):
+            with suppress(OSError):
+                path.with_suffix(".lock").unlink(missing_ok=True)
             count, freed = count + 1, freed + size
     _sum = None
     return count, freed

@@ -7,14 +7,18 @@ no number and no date that a file carries.
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
 from transferkit.data.images.tones import STRIP
+from transferkit.text import clipped
 
 MOST_FRAMES = 100_000
+# What the reader warns of damaged files holds their values, names of patients among them.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
 
 class DicomError(Exception):
@@ -61,9 +65,14 @@ def read(handle: IO[bytes], frame: int, most: int) -> Image.Image:
         array = np.asarray(pixels.pixel_array(found, index=frame))
     except Exception as error:
         syntax = getattr(getattr(found, "file_meta", None), "TransferSyntaxUID", None)
-        told = getattr(syntax, "name", "unknown")
+        told = clipped(getattr(syntax, "name", "unknown"), 60)
         raise DicomError(f"is DICOM whose pixels cannot be unpacked (stored as {told})", "unsupported") from error
-    image = Image.fromarray(_eight_bits(found, array))
+    try:
+        image = Image.fromarray(_eight_bits(found, array))
+    except DicomError:
+        raise
+    except Exception as error:  # values are only read when they are asked for
+        raise DicomError(f"is a DICOM file with values that cannot be read ({type(error).__name__})") from error
     image.format = "DICOM"
     image.n_frames = frames  # type: ignore[attr-defined]
     return image
@@ -74,7 +83,8 @@ def _eight_bits(found: Any, array: np.ndarray) -> np.ndarray:
     if array.ndim == 3 and array.shape[2] == 3 and array.dtype == np.uint8:
         return array
     if array.ndim != 2 or not kind.startswith("MONOCHROME"):
-        raise DicomError(f"is DICOM of a form that is not supported ({kind}, {array.dtype})", "unsupported")
+        told = clipped(kind, 60)
+        raise DicomError(f"is DICOM of a form that is not supported ({told}, {array.dtype})", "unsupported")
     slope, intercept = float(found.get("RescaleSlope") or 1), float(found.get("RescaleIntercept") or 0)
     rows = max(1, STRIP // max(1, array.shape[1]))
     low, high = _window(found, array, slope, intercept)
