@@ -134,8 +134,7 @@ def remove_unused(folder: Path, asked: bool = False) -> bool:
 
 
 def _unheld(handle: IO[bytes], asked: bool) -> bool:
-    if sys.platform == "win32":
-        return asked
+    """Whether nobody holds a file; `asked`, where that cannot be told."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

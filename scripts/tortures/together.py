@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tortures.killing import differences, left_over
-from tortures.trying import SMALL, Row, Session, end, finish, unmade
+from tortures.trying import SMALL, Row, Said, Session, end, finish, unmade
 
 NAME = "together"
 FIXED = (
@@ -67,34 +68,44 @@ def _resumes(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
 
 def _cleared(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
     """`cache clear`, again and again, from the start of a run to its end."""
-    row, cleared = Row("the cache cleared without pause during a run"), 0
-    for number in session.times(1, 5):
-        run, started = session.fresh("cleared") / "run", time.monotonic()
-        process = session.start(*words, "--output", run)
-        while process.poll() is None:
-            said = session.command("cache", "clear")
-            cleared += said.code == 0
-            faults = said.faults() + ([f"ended with {said.code}: {said.tail()}"] if said.code else [])
-            row.failures += [f"{number}: cache clear: {fault}" for fault in faults]
-        said = replace(finish(process), seconds=time.monotonic() - started)  # finish() began at the end of it
-        row.add(said, *differences(said, run, whole), where=str(number))
-    row.note = f"{cleared} times" if row.tried else ""
+    row = Row("the cache cleared without pause during a run")
+
+    def clear() -> None:
+        said = session.command("cache", "clear")
+        faults = said.faults() + ([f"ended with {said.code}: {said.tail()}"] if said.code else [])
+        row.failures += [f"cache clear: {fault}" for fault in faults]
+
+    for where, run, said in _beside(session, words, row, clear):
+        row.add(said, *differences(said, run, whole), where=where)
     return row
 
 
 def _deleted(session: Session, words: tuple[Any, ...], whole: Any) -> Row:
     """The folder of the cache removed, again and again, in use or not, as `cache clear` does not."""
-    row, deleted = Row("the folder of the cache deleted without pause during a run"), 0
+    row = Row("the folder of the cache deleted without pause during a run")
+
+    def delete() -> None:
+        shutil.rmtree(session.folder / "cache", ignore_errors=True)
+        time.sleep(0.05)
+
+    for where, run, said in _beside(session, words, row, delete):
+        row.add(said, where=where)  # an error is allowed, a wrong result is not
+        more = said if said.code == 0 else session.command("resume", run)
+        row.failures += [f"{where}: {fault}" for fault in (*more.faults(), *differences(more, run, whole))]
+    return row
+
+
+def _beside(
+    session: Session, words: tuple[Any, ...], row: Row, harm: Callable[[], None]
+) -> Iterator[tuple[str, Path, Said]]:
+    """Runs, each with `harm` done again and again from its start to its end: number, folder and what it said."""
+    times = 0
     for number in session.times(1, 5):
-        run, started = session.fresh("deleted") / "run", time.monotonic()
+        run, started = session.fresh("beside") / "run", time.monotonic()
         process = session.start(*words, "--output", run)
         while process.poll() is None:
-            shutil.rmtree(session.folder / "cache", ignore_errors=True)
-            deleted += 1
-            time.sleep(0.05)
-        said = replace(finish(process), seconds=time.monotonic() - started)
-        row.add(said, where=str(number))  # an error is allowed, a wrong result is not
-        more = said if said.code == 0 else session.command("resume", run)
-        row.failures += [f"{number}: {fault}" for fault in (*more.faults(), *differences(more, run, whole))]
-    row.note = f"{deleted} times" if row.tried else ""
-    return row
+            harm()
+            times += 1
+        row.note = f"{times} times"
+        # finish() begins to count at the end of it.
+        yield str(number), run, replace(finish(process), seconds=time.monotonic() - started)

@@ -54,7 +54,7 @@ def test_a_head_that_a_trial_has_trained_is_asked_again_and_not_trained_again(
     plan = replace(plan, judged=plan.pairs[0][1][:9])
     assert TrialRunner(plan, quiet, built=built).run(TASK).status == "ok"
     expected = TrialRunner(plan, quiet).answers(TASK)
-    other = replace(TASK, id="9", values={"learning_rate": 1e-4})
+    other = replace(TASK, values={"learning_rate": 1e-4})  # under the same name, as another search may have it
     assert TrialRunner(plan, quiet, built=built).run(other).status == "ok"  # the same layers, other weights
     monkeypatch.setattr(recipe.Recipe, "head_alone", lambda *_: 1 / 0)
     for own, answers in zip(TrialRunner(plan, quiet, built=built).answers(TASK), expected, strict=True):
@@ -65,9 +65,9 @@ def test_of_heads_that_take_too_much_memory_the_oldest_are_let_go_of(monkeypatch
     monkeypatch.setattr(trial_runner, "TRAINED_BYTES", 100)
     monkeypatch.setattr(compute, "values", lambda weights: weights)
     built = Built()
-    for task in ("1", "2", "3"):
-        built.keep(task, SimpleNamespace(weights=[np.zeros(10, np.float32)]))  # type: ignore[arg-type]
-    assert [*built.trained] == ["2", "3"]
+    for task in (1, 2, 3):
+        built.keep(replace(TASK, seed=task), SimpleNamespace(weights=[np.full(10, task, np.float32)]))  # type: ignore[arg-type]
+    assert [weights[0][0] for weights in built.trained.values()] == [2, 3]
 
 
 @pytest.mark.parametrize(("later", "kept"), [("float32", True), ("bfloat16", False)])

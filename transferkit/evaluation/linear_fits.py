@@ -12,7 +12,6 @@ from transferkit import tasks
 from transferkit.compute.blas import few_threads
 from transferkit.evaluation import softmax
 from transferkit.features import working_arrays
-from transferkit.file_windows import release
 from transferkit.tasks.task import AT_ONCE
 
 Array = npt.NDArray[Any]
@@ -110,11 +109,10 @@ def _probabilities(x: Array, weights: Array, bias: Array, present: Array, count:
     several = -(-len(x) * count // AT_ONCE)
     if several <= 1:
         return _probabilities_of(x, weights, bias, present, count)
-    found: Floats = working_arrays.table((len(x), count), np.float64)
-    for rows in np.array_split(np.arange(len(x)), several):
-        part = slice(rows[0], rows[-1] + 1)
-        found[part] = _probabilities_of(x[part], weights, bias, present, count)
-        release(found)
+    rows = np.array_split(np.arange(len(x)), several)
+    found: Floats = working_arrays.filled(
+        len(x), (_probabilities_of(x[some[0] : some[-1] + 1], weights, bias, present, count) for some in rows)
+    )
     return found
 
 

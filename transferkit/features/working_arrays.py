@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from transferkit.data.machine import available_memory
 from transferkit.errors import StorageError
+from transferkit.file_windows import release
 from transferkit.files import reason
 from transferkit.storage import cache_folder
 
@@ -62,6 +64,26 @@ def table(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     """
     stored = _where_it_fits(shape, dtype) if _bytes(shape, dtype) > TABLE_BYTES else None
     return np.empty(shape, dtype) if stored is None else stored
+
+
+def filled(count: int, parts: Iterable[npt.NDArray[Any]]) -> Any:
+    """A `table` of its parts, one after the other: beside all of them it would be twice as much.
+
+    Args:
+        count: rows of all parts together.
+        parts: arrays [n, …], at least one.
+
+    Raises:
+        StorageError: there is no room for it.
+    """
+    found, start = None, 0
+    for part in parts:
+        found = table((count, *part.shape[1:]), part.dtype) if found is None else found
+        found[start : start + len(part)] = part
+        start += len(part)
+        release(found)
+    assert found is not None
+    return found
 
 
 def _where_it_fits(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:

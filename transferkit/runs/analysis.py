@@ -72,17 +72,13 @@ def features(
 def _vectors(source: Any, pictures: Pictures, columns: slice) -> np.ndarray:
     """Features [n, d], some columns of them; maps and tokens are averaged."""
     take = taking_once(source)
-    found: Any = None  # filled in place: all parts beside all of them would be twice as much
-    for places in np.array_split(np.arange(len(pictures)), max(1, -(-len(pictures) // 256))):
-        part = take(pictures[places], np.zeros(len(places), np.int64))[0]
-        part = part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part
-        part = part[:, columns]
-        if found is None:
-            found = working_arrays.table((len(pictures), part.shape[1]), part.dtype)
-        found[places] = part
-    assert found is not None
-    release(found)
-    return np.asarray(found)
+
+    def parts() -> Iterator[np.ndarray]:
+        for places in np.array_split(np.arange(len(pictures)), max(1, -(-len(pictures) // 256))):
+            part = take(pictures[places], np.zeros(len(places), np.int64))[0]
+            yield (part.mean(axis=tuple(range(1, part.ndim - 1))) if part.ndim > 2 else part)[:, columns]
+
+    return np.ascontiguousarray(working_arrays.filled(len(pictures), parts()))
 
 
 def simpler(

@@ -7,6 +7,7 @@ from transferkit.config import Settings
 from transferkit.config.declarations import OF_HEADS, TRAINED
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
+from transferkit.data.splitting.units import groups_of
 from transferkit.evaluation.intervals import wilson
 from transferkit.quantities import plural
 
@@ -22,8 +23,8 @@ def said(settings: Settings, samples: Samples, splits: Splits) -> list[str]:
         samples: the pictures.
         splits: of them.
     """
-    tested, groups = splits.counts()["test"], splits.groups(samples)["test"]
-    found = (coarse_test(tested, samples.task, settings.folds, groups), trained_head(settings))
+    test = samples.select(splits.indices("test"))
+    found = (coarse_test(len(test), samples.task, settings.folds, groups_of(test)), trained_head(settings))
     return [sentence for sentence in found if sentence is not None]
 
 
@@ -34,7 +35,8 @@ def coarse_test(pictures: int, task: str, folds: int, groups: int | None = None)
         pictures: in it.
         task: of the run.
         folds: that are judged as well.
-        groups: in it: pictures of one are alike, so that their number is the most that may be reckoned with.
+        groups: in it: pictures of one are alike, so that their number is the most that may be reckoned with; None
+            where none belong together.
 
     Returns:
         A sentence; None where it is enough, where nothing is tested, or where there are folds.

@@ -14,7 +14,6 @@ from transferkit.data.samples import Samples
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry, metrics
 from transferkit.features import working_arrays
-from transferkit.file_windows import release
 from transferkit.record import HistoryRow
 from transferkit.runs.layout import Layout
 from transferkit.tasks.task import parts
@@ -108,15 +107,8 @@ def answer(
     if units is not None:  # in float32, as the model computes
         outputs, units = np.asarray(outputs, np.float32), (units[0].astype(np.float32), units[1].astype(np.float32))
         return tasks.of(task).answers(outputs, temperature, units)
-    found: np.ndarray | None = None  # of many pictures and classes a table is large: some rows at a time
-    for rows in parts(outputs):
-        part = tasks.of(task).answers(outputs[rows], temperature, units)
-        if len(part) == len(outputs):
-            return part
-        found = working_arrays.table((len(outputs), *part.shape[1:]), part.dtype) if found is None else found
-        found[rows] = part
-        release(found)
-    return tasks.of(task).answers(outputs, temperature, units) if found is None else found
+    answers = (tasks.of(task).answers(outputs[rows], temperature, units) for rows in parts(outputs))
+    return np.asarray(working_arrays.filled(len(outputs), answers))
 
 
 def write_history(path: Path, rows: Sequence[HistoryRow]) -> None:

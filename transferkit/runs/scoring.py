@@ -11,7 +11,7 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
-from transferkit.data.splitting.units import units_of
+from transferkit.data.splitting.units import groups_of
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
@@ -118,8 +118,8 @@ def scores(
     found.bounded(classes)
     if not bounded:
         return found
-    if any(samples.group):
-        found["groups"] = len(units_of(samples))
+    if groups := groups_of(samples):
+        found["groups"] = groups
     if outputs.size <= MOST_RESAMPLED:
 
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:

@@ -29,13 +29,13 @@ TINY = 1e-7  # the same floor that Keras puts under a probability before it take
 
 def parts(answers: Array) -> Iterator[slice]:
     """The rows of a table of answers [N, C], some at a time: of many pictures and classes each copy of all is large.
-    Of a table in a file, what was read of it goes back to the system behind each part.
+    Of a table in a file, what was read of it goes back to the system behind each part. Of no rows there is one part.
 
     Args:
         answers: the table.
     """
     step = max(1, AT_ONCE // max(1, answers.shape[1]))
-    for start in range(0, len(answers), step):
+    for start in range(0, max(1, len(answers)), step):
         yield slice(start, start + step)
         release(answers)
 

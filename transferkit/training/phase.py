@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from transferkit.features import working_arrays
 from transferkit.features.precision import PROBE_REPEATS, Precision, Trial, applied
 from transferkit.features.row_sources import ResidentRows, Source, Stored, Streamed
 from transferkit.features.store import ResidentSet
-from transferkit.file_windows import release
 from transferkit.record import HistoryRow
 from transferkit.training import batches as b
 from transferkit.training import callbacks, losses, schedules
@@ -290,7 +289,8 @@ class Trainer:
         if resident is None:
             return predict(run, source, pictures)
         parts = np.array_split(np.arange(len(pictures)), -(-len(pictures) // min(OUTPUTS_AT_ONCE, resident.most)))
-        return _filled(len(pictures), (run(*resident.taken(resident.rows(pictures[some], 0)))[0] for some in parts))
+        outputs = (run(*resident.taken(resident.rows(pictures[some], 0)))[0] for some in parts)
+        return np.asarray(working_arrays.filled(len(pictures), outputs))
 
     def _forward(self, model: keras.Model) -> compute.Forward:
         """One trace a phase, not one an epoch; and none for a head that another has just been trained for."""
@@ -345,17 +345,4 @@ def predict(run: Callable[..., list[np.ndarray]], source: Source, pictures: np.n
             inputs = source.take(np.resize(some, OUTPUT_BATCH), np.zeros(OUTPUT_BATCH, np.int64))
             yield run(inputs)[0][: len(some)]
 
-    return _filled(len(pictures), parts())
-
-
-def _filled(count: int, parts: Iterable[np.ndarray]) -> np.ndarray:
-    """A table of `count` rows, of its parts: beside all of them it would be twice as much."""
-    found: Any = None
-    start = 0
-    for part in parts:
-        found = working_arrays.table((count, *part.shape[1:]), part.dtype) if found is None else found
-        found[start : start + len(part)] = part
-        start += len(part)
-        release(found)
-    assert found is not None
-    return np.asarray(found)
+    return np.asarray(working_arrays.filled(len(pictures), parts()))

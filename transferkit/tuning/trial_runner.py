@@ -76,16 +76,16 @@ class Built:
 
     networks: OrderedDict[str, Network] = field(default_factory=OrderedDict)
     heads: HeadPool = field(default_factory=HeadPool)
-    trained: OrderedDict[str, list[np.ndarray]] = field(default_factory=OrderedDict)  # by task, the weights of its head
+    trained: OrderedDict[str, list[np.ndarray]] = field(default_factory=OrderedDict)  # weights of heads, by `keep`
 
     def network(self, settings: Settings) -> LoadedBackbone | None:
         """The network that `build` would give for these settings, where it is here; it may have been trained on."""
         found = self.networks.get(_key(settings))
         return None if found is None else found.backbone
 
-    def keep(self, task: str, head: keras.Model) -> None:
-        """Keep the weights of the head that a task has trained; the oldest make room."""
-        self.trained[task] = compute.values(head.weights)
+    def keep(self, task: TrialTask, head: keras.Model) -> None:
+        """Keep the weights of the head that a task has trained, by its settings and seed; the oldest make room."""
+        self.trained[_trained_by(task)] = compute.values(head.weights)
         while sum(x.nbytes for weights in self.trained.values() for x in weights) > TRAINED_BYTES:
             self.trained.popitem(last=False)
 
@@ -176,7 +176,7 @@ class TrialRunner:
             head = work.head_alone(stand.pooled, stand.source)
             report = work.trainer.phases[-1]
             if len(self.plan.pairs) == 1 and task.epochs is None and task.limits.seconds is None:
-                self._built.keep(task.id, head)
+                self._built.keep(task, head)
         else:
             with _restored(stand):
                 trained = work.run()
@@ -185,14 +185,14 @@ class TrialRunner:
 
     def answers(self, task: TrialTask) -> tuple[np.ndarray, np.ndarray]:
         """Logits of the validation pictures of the first pair and of the plan's `judged` ones, after training again (or
-        from what was kept of it: by this runner's `built`, of a task of the same name that had this one pair). For
+        from what was kept of it: by this runner's `built`, of a task of these settings that had this one pair). For
         judging settings when every choice has been made.
         """
         settings, judged = self.plan.settings(task.values, task.seed), self.plan.judged
         stand = self.stand(settings)
         work = self._recipe(task, settings, stand, 0)
         if settings.unfreeze == "none":
-            kept = self._built.trained.get(task.id)
+            kept = self._built.trained.get(_trained_by(task))
             body = (
                 work.head_alone(stand.pooled, stand.source) if kept is None
                 else work.head_again(stand.pooled, stand.source, kept)
@@ -273,6 +273,11 @@ class TrialRunner:
         """Views per picture: all where any pair trains on it, the clean one where it only validates."""
         wanted = {int(i): range(1) for part in (self.plan.judged, *(val for _, val in self.plan.pairs)) for i in part}
         return wanted | {int(i): range(count + 1) for train, _ in self.plan.pairs for i in train}
+
+
+def _trained_by(task: TrialTask) -> str:
+    """What the weights of a plan's head depend on."""
+    return repr((task.seed, sorted(task.values.items())))
 
 
 def _key(settings: Settings) -> str:

@@ -52,13 +52,6 @@ class Splits:
         """Samples per part."""
         return {part: self.assignment.count(part) for part in PARTS}
 
-    def groups(self, samples: Samples) -> dict[Part, int]:
-        """Groups per part of the samples that were split; those without one count by themselves."""
-        if not any(samples.group):
-            return self.counts()
-        names = [group or f"\0{i}" for i, group in enumerate(samples.group)]
-        return {part: len({n for n, p in zip(names, self.assignment, strict=True) if p == part}) for part in PARTS}
-
 
 def split(samples: Samples, ratios: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0, folds: int = 0) -> Splits:
     """Assign every sample to train, val or test, and train + val to folds.

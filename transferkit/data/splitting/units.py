@@ -29,6 +29,11 @@ def units_of(samples: Samples) -> Units:
     return links.clusters()
 
 
+def groups_of(samples: Samples) -> int | None:
+    """How many units there are; None where no groups are known of."""
+    return len(units_of(samples)) if any(samples.group) else None
+
+
 def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[int]:
     """Units in an order that depends on seed and content alone: large ones first, else by a hash.
 
