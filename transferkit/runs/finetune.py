@@ -27,6 +27,7 @@ from transferkit.runs import agreement, beforehand, limits, plan, pool, refit, r
 from transferkit.runs.assessment import Assessment, Told
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.cross_validation import judge_of
+from transferkit.runs.data_changes import changes
 from transferkit.runs.directory import require_whole, run_lock
 from transferkit.runs.intake import Intake
 from transferkit.runs.layout import Layout
@@ -268,6 +269,8 @@ class Job:
         del trained, choice  # see there
         assessment.run()
         self.shipped = assessment.shipped
+        for sentence in changes(self.intake.before, self.samples):
+            self.reporter.warn(sentence)
         record.warnings = self.reporter.warnings
 
     def _trained(self, work: recipe.Recipe, splits: Splits) -> tuple[recipe.Trained, selecting.HeadSelection | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from transferkit import tasks
@@ -14,7 +15,7 @@ from transferkit.data.images.decode import DecodeSettings, Intensity, PictureErr
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples, shown
 from transferkit.errors import DataError
-from transferkit.runs import preflight
+from transferkit.runs import data_changes, preflight
 from transferkit.runs.run_record import Relabelled, Skipped
 
 SHOWN = 10
@@ -81,6 +82,7 @@ class Intake:
     skipped: list[Skipped] = field(default_factory=list)
     relabelled: list[Relabelled] = field(default_factory=list)
     seconds: float = 0.0  # that opening every picture took
+    before: data_changes.Before | None = None  # the data as it was then
 
 
 def take_in(source: Any, settings: Settings, origin: str | None, reporter: Reporter) -> Intake:
@@ -101,17 +103,19 @@ def take_in(source: Any, settings: Settings, origin: str | None, reporter: Repor
     task = tasks.named(settings.task)
     # A row of a CSV without its file is named by its line; all else that cannot be read is for `readable` to name.
     strict = settings.on_bad_file == "error" and isinstance(source, str | os.PathLike) and is_table(source)
-    samples = scan(
-        source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict,
+    scanned = partial(
+        scan, source, task, exclude=settings.exclude, exclude_file=settings.exclude_file, strict=strict,
         order=settings.classes, reading=Reading.of(settings),
     )  # fmt: skip
+    samples = scanned()
     for note in samples.reader.get("said", ()):
         reporter.say(note)
     preflight.check_task(samples, settings)
     preflight.check_depth(samples, settings.intensity)
-    started = time.monotonic()
+    started, before = time.monotonic(), data_changes.before(samples, source, scanned)
     samples, skipped = readable(samples, settings.on_bad_file, reporter, settings.intensity)
     samples, audit = hashed(samples)
     preflight.short_check(audit, origin, settings, reporter)
     was = [Relabelled(path=path, was=samples.relabelled[path]) for path in samples.paths if path in samples.relabelled]
-    return Intake(samples=samples, skipped=skipped, relabelled=was, seconds=time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Intake(samples=samples, skipped=skipped, relabelled=was, seconds=seconds, before=before)

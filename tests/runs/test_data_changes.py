@@ -1,0 +1,120 @@
+"""Data that changes while a run goes on, after its pictures were read for the last time: it is said, by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.data.pictures import folder_of_classes
+from transferkit.config import Settings
+from transferkit.console import Reporter
+from transferkit.runs.data_changes import changes
+from transferkit.runs.intake import take_in
+
+
+def told(source: Path, harm: Callable[[], object], **settings: object) -> str:
+    intake = take_in(source, Settings(backbone="mini", **settings), str(source), Reporter(quiet=True))
+    harm()
+    return "".join(changes(intake.before, intake.samples))
+
+
+def folder(place: Path) -> Path:
+    return folder_of_classes(place, {"rose": 4, "tulip": 4}, 24)
+
+
+def first(data: Path, label: str = "rose") -> Path:
+    return sorted((data / label).iterdir())[0]
+
+
+def other_content(path: Path) -> None:
+    """Other bytes of one size under the name, with the time of the file as it was."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_changed_removed_added_and_moved_pictures_are_told_by_name(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data")
+    name = first(data).name
+    assert f"1 picture changed (rose/{name})" in told(data, lambda: other_content(first(data)))
+    assert "1 picture added (tulip/new.png)" in told(
+        data, lambda: (data / "tulip" / "new.png").write_bytes(first(data).read_bytes()[:-1] + b"x")
+    )
+    moved = told(data, lambda: first(data).rename(data / "tulip" / "moved.png"))
+    assert f"1 picture removed or no longer readable (rose/{name})" in moved
+    assert "1 picture added (tulip/moved.png)" in moved
+
+
+def test_what_only_looks_like_a_change_is_none(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data")
+    assert told(data, lambda: None) == ""
+    assert told(data, lambda: os.utime(first(data), (0, 0))) == ""
+    assert told(data, lambda: first(data).write_bytes(first(data).read_bytes())) == ""
+    assert told(data, lambda: (data / "rose" / "notes.txt").write_text("of no class")) == ""
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data")
+    said = told(data, lambda: data.rename(tmp_path / "elsewhere"))
+    assert "8 pictures removed or no longer readable (" in said
+    assert "it cannot be listed any more (" in said
+
+
+def test_other_labels_in_a_table_are_told_and_the_order_of_its_rows_is_none(tmp_path: Path) -> None:
+    data, table = folder(tmp_path / "data"), tmp_path / "labels.csv"
+    rows = [f"{path},{path.parent.name}" for path in sorted(data.glob("*/*.png"))]
+    table.write_text("\n".join(["path,label", *rows]))
+    assert told(table, lambda: table.write_text("\n".join(["path,label", *rows[::-1]]))) == ""
+    other = [rows[0].replace(",rose", ",tulip"), *rows[1:]]
+    said = told(table, lambda: table.write_text("\n".join(["path,label", *other])))
+    assert "1 picture given another label, part or group (" in said
+
+
+def test_an_archive_with_another_picture_is_told(tmp_path: Path) -> None:
+    data, archive = folder(tmp_path / "data"), tmp_path / "data.zip"
+
+    def pack() -> None:
+        with zipfile.ZipFile(archive, "w") as made:
+            for path in sorted(data.glob("*/*.png")):
+                made.write(path, path.relative_to(data))
+
+    def change() -> None:
+        other_content(first(data))
+        pack()
+
+    pack()
+    assert told(archive, pack) == ""
+    assert f"1 picture changed (rose/{first(data).name})" in told(archive, change)
+
+
+def test_arrays_have_no_files(tmp_path: Path) -> None:
+    pixels, labels = np.zeros((6, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1, 0, 1])
+    pixels += np.arange(6, dtype=np.uint8)[:, None, None, None]
+    intake = take_in((pixels, labels), Settings(backbone="mini"), None, Reporter(quiet=True))
+    assert intake.before is None
+    assert list(changes(intake.before, intake.samples)) == []
+
+
+@pytest.mark.slow
+def test_a_run_whose_pictures_change_behind_it_ends_well_and_says_so(tmp_path: Path, digits: Path) -> None:
+    data = Path(shutil.copytree(digits, tmp_path / "data"))
+
+    class Changing(Reporter):
+        def step(self, title: str):  # type: ignore[no-untyped-def]
+            if title.startswith("looking for what is wrong"):
+                first(data, "0").unlink(missing_ok=True)
+            return super().step(title)
+
+    reporter = Changing(quiet=True)
+    run = tk.finetune(data, "mini", output=tmp_path / "run", reporter=reporter, offline=True)
+    (said,) = [line for line in run.manifest["warnings"] if "while this ran" in line]
+    assert "1 picture removed or no longer readable (0/" in said
+    assert said in reporter.warnings

@@ -1,0 +1,150 @@
+"""Whether the data is still, at the end of a run, what was read at its beginning."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from transferkit.data.containers import bucket, fragments
+from transferkit.data.samples import Samples, hash_or_reason, listed
+from transferkit.errors import TransferKitError
+from transferkit.quantities import plural
+
+SHOWN = 3
+_NOTHING = 0  # the state of a file that is not there
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The data before its pictures were opened: its `samples`, the `states` of their files, and how to `scan` it again.
+
+    `states` are int64 [N], equal for as long as a file is not written, replaced or removed: of its place on the disk,
+    its size and its times, so that no clock has a part in it. `scan` is None for what is in memory or far away.
+    """
+
+    samples: Samples
+    states: npt.NDArray[np.int64]
+    scan: Callable[[], Samples] | None
+
+
+def before(samples: Samples, source: Any, scan: Callable[[], Samples]) -> Before | None:
+    """What `changes` compares with; to be called before the pictures are opened.
+
+    Args:
+        samples: as they were scanned.
+        source: of them, as the user gave it.
+        scan: reads `source` once more, as it was read for `samples`.
+
+    Returns:
+        None where the pictures are arrays, which nobody else changes.
+    """
+    if samples.pixels is not None or not len(samples):
+        return None
+    near = isinstance(source, str | os.PathLike) and not any(map(bucket.is_address, (source, samples.source(0))))
+    return Before(samples, _states(samples), scan if near else None)
+
+
+def changes(then: Before | None, samples: Samples) -> Iterator[str]:
+    """A sentence where data was changed, removed or added meanwhile.
+
+    A file that was written is hashed again, others are only looked up; and the data is listed again.
+
+    Args:
+        then: of `before`.
+        samples: the pictures of the run, hashed.
+    """
+    if then is None:
+        return
+    parts = [*_of_files(then, samples), *_of_listing(then)]
+    if parts:
+        yield (
+            f"the data was changed while this ran: {'; '.join(parts)}. The result is of the pictures as they were "
+            "read, which splits.csv lists; to learn from the data as it is now, start again with another --output"
+        )
+
+
+def _of_files(then: Before, samples: Samples) -> Iterator[str]:
+    """Pictures of the run that are others by now, or gone."""
+    differing = np.flatnonzero(_states(then.samples) != then.states)
+    if not len(differing):
+        return
+    known = dict(zip(samples.paths, samples.sha256 or (), strict=False))
+    changed: list[str] = []
+    lost: list[str] = []
+    for path in (then.samples.paths[i] for i in differing):
+        if path in known:
+            digest, reason = hash_or_reason((then.samples.root or Path()) / path)
+            if digest != known[path]:
+                (lost if reason else changed).append(path)
+    yield from _counted(changed, "changed")
+    yield from _counted(lost, "removed or no longer readable")
+
+
+def _of_listing(then: Before) -> Iterator[str]:
+    """Pictures that were not there, and others whose label, part or group the data tells otherwise now."""
+    if then.scan is None:
+        return
+    try:
+        now = then.scan()
+    except (TransferKitError, OSError) as error:
+        yield f"it cannot be listed any more ({str(error).splitlines()[0]})"
+        return
+    if _told(now) == _told(then.samples) and np.array_equal(now.targets, then.samples.targets):
+        return
+    was = _facts(then.samples)
+    yield from _counted([path for path in now.paths if path not in was], "added")
+    facts = _facts(now)
+    yield from _counted(
+        [path for path in was if path in facts and facts[path] != was[path]], "given another label, part or group"
+    )
+
+
+def _told(samples: Samples) -> tuple[object, ...]:
+    return samples.paths, samples.classes, samples.split, samples.group
+
+
+def _facts(samples: Samples) -> dict[str, tuple[bytes, str | None, str | None]]:
+    """By path what the data tells of each picture; targets by the names of their classes."""
+    names = "\0".join(samples.classes).encode()
+    labels = (
+        (samples.classes[target].encode() for target in samples.targets)
+        if samples.targets.ndim == 1 and samples.targets.dtype.kind == "i"
+        else (names + target.tobytes() for target in samples.targets)
+    )
+    return dict(zip(samples.paths, zip(labels, samples.split, samples.group, strict=True), strict=True))
+
+
+def _counted(paths: list[str], what: str) -> Iterator[str]:
+    if paths:
+        yield f"{plural(len(paths), 'picture')} {what} ({listed(paths, SHOWN)})"
+
+
+def _states(samples: Samples) -> npt.NDArray[np.int64]:
+    root, folders = os.fspath(samples.root or ""), dict[str, int]()
+    return np.fromiter((_state(os.path.join(root, path), folders) for path in samples.paths), np.int64, len(samples))
+
+
+def _state(name: str, holders: dict[str, int]) -> int:
+    """Of the file at `name`, or of the one that holds it: a container, or the picture whose part it is."""
+    try:
+        return _of(os.stat(name))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        part = fragments.parse(name)
+        above = os.path.dirname(name) if part is None else part[0]
+        if above == name:
+            return _NOTHING
+        if above not in holders:
+            holders[above] = _NOTHING if os.path.isdir(above) else _state(above, holders)
+        return holders[above]
+    except OSError:
+        return _NOTHING
+
+
+def _of(status: os.stat_result) -> int:
+    return hash((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
