@@ -46,7 +46,8 @@ def before(samples: Samples, source: Any, scan: Callable[[], Samples]) -> Before
     """
     if samples.pixels is not None or not len(samples):
         return None
-    near = isinstance(source, str | os.PathLike) and not any(map(bucket.is_address, (source, samples.source(0))))
+    first = os.path.join(samples.root or "", samples.paths[0])
+    near = isinstance(source, str | os.PathLike) and not bucket.is_address(source) and not bucket.is_address(first)
     return Before(samples, _states(samples), scan if near else None)
 
 
