@@ -30,6 +30,7 @@ from tortures.trying import Session
 
 LANES = 2  # processes that share the kinds of the short form: most of the time a command imports, on one core
 SHORT = 240.0  # seconds for all kinds of a process together, but for what was begun before
+LEAST = 5.0  # seconds that each kind has, however long the others took: none is left out
 
 
 @click.command()
@@ -48,8 +49,11 @@ def torture(kinds: tuple[str, ...], short: bool, seed: int, minutes: float | Non
 def _beside(options: Sequence[str]) -> int:
     """Try all kinds in the short form, on several processes; how many of these failed."""
     names, command = list(registry.modules()), [sys.executable, __file__, "--short", *options]
+    started = time.monotonic()
     running = [subprocess.Popen([*command, *names[lane::LANES]]) for lane in range(LANES)]
-    return sum(process.wait() != 0 for process in running)
+    failed = sum(process.wait() != 0 for process in running)
+    click.echo(f"{len(names)} kinds in {time.monotonic() - started:.0f} s")
+    return failed
 
 
 def _failed(names: Sequence[str], short: bool, seed: int, minutes: float | None, common: Path) -> int:
@@ -59,11 +63,8 @@ def _failed(names: Sequence[str], short: bool, seed: int, minutes: float | None,
         started = time.monotonic()
         # In the short form what one kind leaves of its share the others have.
         share = 60 * (minutes or 30) if minutes or not short else (end - started) / (len(names) - number)
-        if share <= 0:
-            click.echo(f"{name:13} not tried: the time is over")
-            continue
         with tempfile.TemporaryDirectory(prefix="transferkit-torture-") as folder:
-            session = Session(Path(folder).resolve(), seed, short, started + share, common.resolve())
+            session = Session(Path(folder).resolve(), seed, short, started + max(share, LEAST), common.resolve())
             rows = []
             for row in registry.modules()[name].rows(session):
                 rows.append(row)

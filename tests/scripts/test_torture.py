@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,6 +133,30 @@ def test_the_short_form_shares_all_kinds_among_its_processes(
     assert len(begun) == torture.LANES
     assert all(command[2:5] == ["--short", "--seed", "7"] for command in begun)
     assert sorted(kind for command in begun for kind in command[5:]) == sorted(registry.modules())
+
+
+def test_the_short_form_leaves_no_kind_out_however_long_the_others_took(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tried: list[str] = []
+
+    def kind(name: str) -> Any:
+        made: Any = ModuleType(name)
+
+        def rows(session: Session) -> Iterator[Row]:
+            row = Row(name)
+            for _ in session.times(1, 1):
+                tried.append(name)
+                row.tried += 1
+            yield row
+
+        made.rows = rows
+        return made
+
+    monkeypatch.setattr(registry, "modules", lambda: {name: kind(name) for name in "abc"})
+    monkeypatch.setattr(torture, "SHORT", 0.0)
+    assert torture._failed("abc", True, 0, None, tmp_path) == 0
+    assert tried == [*"abc"]
 
 
 def test_a_row_that_a_run_does_not_come_to_keeps_what_an_earlier_one_found(
