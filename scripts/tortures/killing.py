@@ -107,7 +107,8 @@ def told(path: Path) -> Any:
         with open(path, newline="", encoding="utf-8") as handle:
             return [{k: v for k, v in row.items() if k not in MEASURED} for row in csv.DictReader(handle)]
     content = json.loads(path.read_text("utf-8"))
-    content.get("test_uses", {}).pop("note", None)  # that the looks at the test split could not be counted
+    for key in ("note", "runs"):  # that the looks at the test split could not be counted; how many came since
+        content.get("test_uses", {}).pop(key, None)
     content.pop("search", None)  # seconds of trials; what it says of their scores is in trials.csv
     return content
 
