@@ -6,7 +6,7 @@ import pytest
 
 from transferkit import compute
 from transferkit.data.augmentation.augment import augmentation
-from transferkit.features import extract, row_sources, store
+from transferkit.features import extract, row_sources, store, working_arrays
 from transferkit.features.frozen import Frozen
 from transferkit.features.precision import Precision
 from transferkit.features.row_sources import Stored, Streamed, Views
@@ -47,6 +47,18 @@ def test_mirrored_views_are_the_same_pictures_the_other_way_round_under_names_of
     names = {each.name(samples.sha256[4], view) for each in (views, mirrored) for view in range(3)}
     assert len(names) == 6
     assert views.name(samples.sha256[4], 0) == samples.sha256[4][:32], "a clean row keeps the name it always had"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_no_memory_is_kept_for_what_is_taken_of_many_rows(many, samples, views, monkeypatch):
+    wanted, features = wanted_of(samples), opened()
+    extract.extract(Network(), [features], views, samples, wanted, QUIET)
+    released = []
+    monkeypatch.setattr(store, "release", released.append)
+    monkeypatch.setattr(working_arrays, "HELD_BYTES", 4 * features.width * 3 * len(samples) - many)
+    source = Stored(features, views, samples, wanted)
+    source.take(np.array([4, 4]), np.array([0, 2]))
+    assert bool(released) is many
 
 
 def test_only_vectors_that_memory_has_room_for_are_resident(samples, views, monkeypatch):

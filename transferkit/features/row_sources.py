@@ -207,6 +207,7 @@ class Stored:
         self._row = np.zeros((len(samples), depth), np.int64)
         at = tuple(np.array(pairs, np.int64).reshape(-1, 2).T)
         self._chunk[at], self._row[at] = chunks, rows
+        self._many = 4 * features.width * len(pairs) > working_arrays.HELD_BYTES
         self._resident: ResidentRows | None = None
 
     def resident(self) -> ResidentRows | None:
@@ -237,10 +238,10 @@ class Stored:
         self._resident = None
 
     def take(self, pictures: np.ndarray, views: np.ndarray, once: bool = False) -> list[np.ndarray]:
-        """See `Source.take`; `once`: see `FeatureSet.gather`."""
+        """See `Source.take`; `once`: see `FeatureSet.gather`. No memory is kept where all of them would take much."""
         chunks = self._chunk[pictures, views]
         assert (chunks >= 0).all(), "a view was asked for that was not extracted"
-        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views], once))
+        return self.features.unpack(self.features.gather(chunks, self._row[pictures, views], once or self._many))
 
 
 def taking_once(source: Source) -> Callable[[np.ndarray, np.ndarray], list[np.ndarray]]:
