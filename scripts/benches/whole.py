@@ -21,7 +21,8 @@ from benches.tune import BATCHES, DROPOUT, EPOCHS, RATES, WIDTHS
 BARS = (
     Bar("search/ratio", ">=", 18, "20 trials, MobileNet-0.25, 398 pictures: plain Keras Tuner script / the command"),
     Bar("finetune/ratio", "<=", 2, "`finetune` of 398 cached pictures / import keras, build, save, load the network"),
-    Bar("second/ratio", "<=", 0.31, "a second search on the same pictures / the first"),
+    # 12 s where the plain script takes 360 s, which is the yardstick of a machine.
+    Bar("second/plain_ratio", ">=", 30, "… the script / a second search on the same pictures"),
 )  # fmt: skip
 BARE = """
 import sys, keras
@@ -56,7 +57,7 @@ def measure(quick: bool, trials: int, plain_trials: int, rounds: int) -> dict[st
         "pictures": counts, "trials": trials,
         "search": {"seconds": first, "plain_seconds": plain, "plain_trials": plain_trials, "ratio": plain / first},
         "finetune": {"seconds": cached, "bare_seconds": bare, "ratio": cached / bare},
-        "second": {"seconds": second, "ratio": second / first},
+        "second": {"seconds": second, "ratio": second / first, "plain_ratio": plain / second},
         "all": {"searches": searches, "finetune_and_bare": runs},
     }  # fmt: skip
 
