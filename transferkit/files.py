@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import struct
 import time
 import tokenize
@@ -123,16 +124,13 @@ def output_path(path: Path) -> Iterator[Path]:
     """`atomic_path` for what takes long to write, in a folder of the user's: first what processes that were killed left
     of this very file is removed. What another process may still be writing, here or on another machine, stays.
     """
-    import psutil
-
     path = Path(path)
-    for leftover in path.parent.glob(_temporaries_of(path)):
-        begun = leftover.name[len(path.stem) + 2 : -len(f".tmp{path.suffix}")].split("-")
-        if begun[1:2] == [_where()] and begun[0].isdecimal() and not psutil.pid_exists(int(begun[0])):
-            with suppress(OSError):
-                leftover.unlink()
+    remove_abandoned(path.parent, _temporaries_of(path))
     with atomic_path(path) as temporary:
         yield temporary
+
+
+_BEGUN = re.compile(r"\.([0-9]+)-([0-9a-f]{6})-[0-9a-f]+\.tmp(\.[^.]*)?$")  # how `atomic_path` ends a name
 
 
 @functools.cache
@@ -152,6 +150,23 @@ def remove_temporaries(folder: Path) -> None:
     """Remove what a killed process left half-written directly in `folder`; nobody else may be writing there."""
     for leftover in folder.glob(".*.tmp*"):
         leftover.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, pattern: str = ".*.tmp*") -> None:
+    """Remove what processes that were killed on this machine left half-written directly in `folder`, while others may
+    be writing there.
+
+    Args:
+        folder: may not be there.
+        pattern: of the names that are looked at.
+    """
+    import psutil
+
+    for leftover in folder.glob(pattern):
+        begun = _BEGUN.search(leftover.name)
+        if begun and begun[2] == _where() and not psutil.pid_exists(int(begun[1])):
+            with suppress(OSError):
+                leftover.unlink()
 
 
 def remove_temporaries_of(path: Path, idle: float = 0.0) -> None:

@@ -27,6 +27,7 @@ FIXED = (
     "`predict --output` and `data convert` that were killed left their half-written file beside the output for ever",
     "`weights fetch` killed right after the file had its name left a note of the transfer beside it for ever",
     "a half-written description of a set of features (`.set.….tmp.json`) stayed in the cache for an hour",
+    "a figure, report or card that was being written when the process was killed left its temporary file for ever",
     "ONNX Runtime's own statistics of use left files in the home folder and the one for temporary files",
 )
 OPEN = ("TensorFlow leaves `__autograph_generated_file*.py`, some kilobytes, in the folder for temporary files",)

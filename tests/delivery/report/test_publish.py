@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,27 @@ def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
     assert accuracy in card
     assert copy.read_manifest().as_json()["command"].split()[0] in page
     assert "The pretrained weights it started from: Apache-2.0 (transferkit)." in card
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from transferkit.files import atomic_path
+opened = []
+for path in map(Path, sys.argv[1:]):
+    opened.append(atomic_path(path))
+    opened[-1].__enter__().write_text("half")
+os._exit(1)
+"""
+
+
+def test_what_a_killed_process_half_wrote_of_report_and_figures_goes_with_the_next_report(copy: Layout) -> None:
+    files = (copy.figures / "curves.png", copy.report, copy.card)
+    subprocess.run([sys.executable, "-c", KILLED, *map(str, files)], check=False)
+    left = list(copy.folder.rglob(".*.tmp*"))
+    assert len(left) == len(files)
+    publish(copy, QUIET)
+    assert not any(path.exists() for path in left)
 
 
 def test_galleries_show_errors_by_confidence(copy: Layout) -> None:

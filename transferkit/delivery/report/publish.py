@@ -57,6 +57,8 @@ def publish(
         drawn = _drawn(content, drawing)
         images = {name: one.png() for name, one in drawn.items()}
         with standing(layout, "write the report where it is now"):
+            for folder in (layout.folder, figures):
+                files.remove_abandoned(folder)
             for name, image in images.items():
                 files.write_bytes(figures / f"{name}.png", image)
             write_card(content, layout.card)
