@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +62,9 @@ def near_pairs(
     words = _words(hashes, known)
     first = _first_of_equals(words, known, pictures)
     apart = np.flatnonzero(first == known)
+    words = words[apart]
     links = _Linking(len(thumbnails), pictures)
-    for one, other, bits in near(words[apart]):
+    for one, other, bits in near(words):
         links.add(known[apart[one]], known[apart[other]], bits)
     links.settle()
     links.lead(known[first != known], first[first != known])
@@ -242,11 +244,10 @@ class _Linking:
 
 def _forest(left: Numbers, right: Numbers, count: int) -> npt.NDArray[np.bool_]:
     """Which pairs link what no pair before them links."""
-    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import minimum_spanning_tree
 
     place = np.arange(1.0, len(left) + 1)
-    tree = minimum_spanning_tree(csr_array((place, (left, right)), (count, count)), overwrite=True)
+    tree = minimum_spanning_tree(_table(place, left, right, count), overwrite=True)
     chosen = np.zeros(len(left), bool)
     chosen[tree.data[tree.data > 0].astype(np.intp) - 1] = True
     return chosen
@@ -254,9 +255,15 @@ def _forest(left: Numbers, right: Numbers, count: int) -> npt.NDArray[np.bool_]:
 
 def _clusters(left: Numbers, right: Numbers, count: int) -> npt.NDArray[np.int32]:
     """A number to each picture, the same where pairs link them."""
-    from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = csr_array((np.ones(len(left), np.int8), (left, right)), (count, count))
+    pairs = _table(np.ones(len(left)), left, right, count)
     found: npt.NDArray[np.int32] = connected_components(pairs, directed=False)[1]
     return found
+
+
+def _table(values: npt.NDArray[np.float64], left: Numbers, right: Numbers, count: int) -> Any:
+    from scipy.sparse import csr_array
+
+    # SciPy 1.11 finds no way through a table with places of 64 bits.
+    return csr_array((values, (left.astype(np.int32), right.astype(np.int32))), (count, count))
