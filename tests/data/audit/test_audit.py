@@ -14,7 +14,6 @@ from tests.data.pictures import TRASHNET, encoded, folder_of_classes, needs_tras
 from transferkit.data.audit.audit import Audit, check, quick
 from transferkit.data.audit.audit_page import audit_page
 from transferkit.data.audit.checks import KINDS
-from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 from transferkit.files import write_json
@@ -186,27 +185,6 @@ def test_every_finding_has_a_remedy_and_summary_shows_it(messy: Path) -> None:
     assert "Restore it from its source" in summary
 
 
-def test_near_pairs_is_exact_up_to_its_distance() -> None:
-    rng = np.random.default_rng(0)
-    hashes: list[int | None] = [int.from_bytes(rng.bytes(32), "big") for _ in range(300)]
-    hashes += [None, hashes[0]]
-    for number, bits in enumerate((0, 1, 15, 16, 31, 32, 60)):
-        value = hashes[number + 1] or 0
-        for bit in rng.choice(256, bits, replace=False):
-            value ^= 1 << int(bit)
-        hashes.append(value)
-    thumbnails = [np.zeros((16, 16, 3), np.uint8)] * len(hashes)
-    brute = [
-        (i, j, ((hashes[i] or 0) ^ (hashes[j] or 0)).bit_count())
-        for i in range(len(hashes))
-        for j in range(i + 1, len(hashes))
-        if hashes[i] is not None and hashes[j] is not None
-    ]
-    expected = [pair for pair in brute if pair[2] <= 31]
-    assert len(expected) >= 6
-    assert near_pairs(hashes, thumbnails) == expected
-
-
 def test_plain_pictures_of_other_colours_do_not_look_alike(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -214,8 +192,6 @@ def test_plain_pictures_of_other_colours_do_not_look_alike(tmp_path: Path) -> No
             colour = (value, 255 - value, 40 if name == "a" else 200)
             Image.new("RGB", (40, 40), colour).save(tmp_path / name / f"{value}.png")
     assert not {"near_conflict", "near_duplicate"} & set(check(tmp_path).counts())
-    black, white = np.zeros((16, 16, 3), np.uint8), np.full((16, 16, 3), 255, np.uint8)
-    assert near_pairs([0, 0], [black, white]) == []
 
 
 @needs_trashnet

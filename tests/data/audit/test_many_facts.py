@@ -30,7 +30,9 @@ def test_facts_are_told_as_they_were_found() -> None:
     given = [fact(0), BROKEN, fact(1), GONE, fact(2, orientation=6, promised=None)]
     facts = Facts(given)
     assert list(facts) == [replace(one, likeness=None, tiny=None) for one in given]
-    assert list(facts.likenesses()) == [one.likeness for one in given]
+    likenesses = [int.from_bytes(one.tobytes(), "big") for one in facts.likenesses()]
+    assert likenesses == [one.likeness or 0 for one in given]
+    assert facts.seen().tolist() == [one.likeness is not None for one in given]
     assert [None if tiny is None else tiny.tolist() for tiny in facts.thumbnails] == [
         None if one.tiny is None else one.tiny.tolist() for one in given
     ]

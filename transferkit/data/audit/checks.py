@@ -11,7 +11,6 @@ from transferkit.data.audit.lookalikes import near_pairs
 from transferkit.data.audit.many_facts import Facts
 from transferkit.data.images.tones import is_deep
 from transferkit.data.samples import Samples, shown
-from transferkit.data.union_find import Links
 from transferkit.quantities import plural
 
 # kind: (severity, remedy). The order is the order in reports.
@@ -182,25 +181,17 @@ def look_alikes(samples: Samples, facts: Facts) -> Iterator[Finding]:
     Returns:
         Findings. Of a cluster of n look-alikes n-1 pairs are given, those across splits or labels first.
     """
-    again = {i for _, *others in facts.copies() for i in others}  # of these `about_copies` tells
-    hashes = (None if i in again else likeness for i, likeness in enumerate(facts.likenesses()))
-    pairs = near_pairs(hashes, facts.thumbnails)
-    graded = sorted((_grade(samples, i, j), bits, i, j) for i, j, bits in pairs)
-    links = Links(len(facts))
-    for (torn, mixed), bits, i, j in graded:
-        if not links.join(i, j):
-            continue
-        where = f" ({samples.split[i]} and {samples.split[j]})" if torn == 0 else ""
-        label = f" ({samples.label(i)} and {samples.label(j)})" if mixed == 0 else ""
-        kind = "near_leakage" if torn == 0 else "near_conflict" if mixed == 0 else "near_duplicate"
+    among = facts.seen().copy()
+    among[[i for _, *others in facts.copies() for i in others]] = False  # of these `about_copies` tells
+    state = lambda i: (samples.split[i], samples.label(i))  # noqa: E731
+    for i, j, bits in near_pairs(facts.likenesses(), among, facts.thumbnails, state):
+        torn = len({samples.split[i], samples.split[j]} - {None}) > 1
+        mixed = samples.label(i) != samples.label(j)
+        where = f" ({samples.split[i]} and {samples.split[j]})" if torn else ""
+        label = f" ({samples.label(i)} and {samples.label(j)})" if mixed else ""
+        kind = "near_leakage" if torn else "near_conflict" if mixed else "near_duplicate"
         detail = f"looks like {shown(samples.paths[j])}{where}{label}; {bits} of 256 bits differ"
         yield Finding.of(kind, samples.paths[i], detail, (), samples.paths[j])
-
-
-def _grade(samples: Samples, i: int, j: int) -> tuple[int, int]:
-    """0 where two look-alikes lie in different splits, then 0 where their labels differ; else 1."""
-    torn = len({samples.split[i], samples.split[j]} - {None}) > 1
-    return int(not torn), int(samples.label(i) == samples.label(j))
 
 
 def about_classes(samples: Samples) -> Iterator[Finding]:

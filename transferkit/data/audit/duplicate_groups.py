@@ -36,7 +36,7 @@ def linked(
     for first, *others in facts.copies():
         for i in others:
             links.join(first, i)
-    for i, j, _ in near_pairs(facts.likenesses(), facts.thumbnails):
+    for i, j, _ in near_pairs(facts.likenesses(), facts.seen(), facts.thumbnails):
         links.join(i, j)
     return facts, links
 

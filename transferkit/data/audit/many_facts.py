@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from transferkit.data.audit.image_facts import THUMBNAIL, ImageFacts, examine
 from transferkit.data.samples import Pixels
@@ -66,11 +67,13 @@ class Facts:
     def __iter__(self) -> Iterator[ImageFacts]:
         return (self[number] for number in range(len(self)))
 
-    def likenesses(self) -> Iterator[int | None]:
-        """The perceptual hash of each; None where it was not decoded."""
-        for number, seen in enumerate(self._seen):
-            part = self._likeness[_HASH * number : _HASH * (number + 1)]
-            yield int.from_bytes(part, "big") if seen else None
+    def likenesses(self) -> npt.NDArray[np.uint8]:
+        """The perceptual hash of each, uint8 [N, 32]."""
+        return np.frombuffer(bytes(self._likeness), np.uint8).reshape(-1, _HASH)
+
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """Whether each was decoded, and so has a perceptual hash, bool [N]."""
+        return np.frombuffer(bytes(self._seen), np.bool_)
 
     def copies(self) -> list[list[int]]:
         """Numbers of the pictures of each file that is there more than once and can be read, ascending."""

@@ -29,7 +29,7 @@ def group_look_alikes(samples: Samples, progress: Callable[[int, int], None] | N
         if name is not None:
             links.join(i, first.setdefault(name, i))
     joined: set[int] = set()
-    for i, j, _ in near_pairs(facts.likenesses(), facts.thumbnails):
+    for i, j, _ in near_pairs(facts.likenesses(), facts.seen(), facts.thumbnails):
         links.join(i, j)
         joined |= {i, j}
     group = list(samples.group)
