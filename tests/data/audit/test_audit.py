@@ -238,3 +238,13 @@ def test_the_page_allows_its_own_style_and_nothing_from_elsewhere(tmp_path: Path
     assert page.count('src="data:image/jpeg;base64,') == 2  # the pair; what is no picture has no thumbnail
     assert re.findall(r'(?:src|href)="(?!data:|#)', page) == []
     assert re.search(r"border-collapse: collapse", page)
+
+
+def test_of_very_many_copies_a_finding_names_some_and_counts_the_others(tmp_path: Path) -> None:
+    folder = folder_of_classes(tmp_path / "blank", {"a": 1, "b": 3}, size=24)
+    for number in range(30):
+        shutil.copy(folder / "a" / "0.png", folder / "a" / f"copy-{number:02}.png")
+    (finding,) = [finding for finding in check(folder).findings if finding.kind == "duplicate"]
+    assert finding.detail.count("copy-") == 10
+    assert finding.detail.endswith("; and 20 more")
+    assert len(finding.exclude) == 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from transferkit.data.audit.image_facts import ImageFacts
@@ -12,6 +12,8 @@ from transferkit.data.audit.many_facts import Facts
 from transferkit.data.images.tones import is_deep
 from transferkit.data.samples import Samples, shown
 from transferkit.quantities import plural
+
+NAMED = 10  # copies of a picture, in one finding
 
 # kind: (severity, remedy). The order is the order in reports.
 KINDS: dict[str, tuple[str, str]] = {
@@ -158,17 +160,23 @@ def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
     ranked = sorted(members, key=lambda i: (worth.get(samples.split[i] or "", 2), i))
     rest = tuple(samples.paths[i] for i in ranked[1:])
     if len(set(labels)) > 1:
-        pairs = "; ".join(f"{shown(p)} ({label})" for p, label in zip(paths[1:], labels[1:], strict=True))
+        pairs = _some([f"{shown(p)} ({label})" for p, label in zip(paths[1:], labels[1:], strict=True)])
         yield Finding.of("conflict", paths[0], f"({labels[0]}) is the same file as {pairs}", tuple(paths), paths[1])
         rest = ()
     if len({samples.split[i] for i in members} - {None}) > 1:
         first = samples.paths[ranked[0]]
-        others = "; ".join(f"{shown(samples.paths[i])} ({samples.split[i]})" for i in ranked[1:])
+        others = _some([f"{shown(samples.paths[i])} ({samples.split[i]})" for i in ranked[1:]])
         detail = f"({samples.split[ranked[0]]}) is the same file as {others}"
         yield Finding.of("leakage", first, detail, rest, samples.paths[ranked[1]])
     elif len(set(labels)) == 1:
-        copies = "; ".join(map(shown, paths[1:]))
+        copies = _some([shown(path) for path in paths[1:]])
         yield Finding.of("duplicate", paths[0], f"is the same file as {copies}", rest, paths[1])
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first of them, and how many more: one blank page may be there by the thousand."""
+    more = f"; and {len(texts) - NAMED} more" if len(texts) > NAMED else ""
+    return "; ".join(texts[:NAMED]) + more
 
 
 def look_alikes(samples: Samples, facts: Facts) -> Iterator[Finding]:
