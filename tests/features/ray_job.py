@@ -38,9 +38,9 @@ def settings() -> dict[str, object]:
 def main(digits: str, address: str) -> None:
     """Extract, with workers that wait."""
     import transferkit as tk
-    from transferkit.features import ray_extraction
+    from transferkit.features import extraction_engines
 
-    ray_extraction.ShardWorker = Held
+    extraction_engines.ShardWorker = Held
     tk.extract_features(digits, "mini", engine="ray", address=address, workers=2, worker_cpus=1, **settings())
 
 

@@ -21,7 +21,7 @@ from tests.marks import RAY
 from tests.ray_nodes import add_node
 from transferkit.compute import ray_cluster
 from transferkit.data.source import scan
-from transferkit.features import ray_extraction, shard_store, store
+from transferkit.features import extraction_engines, ray_shards, shard_store, store
 
 pytestmark = RAY
 ROOT = Path(__file__).parents[2]
@@ -155,8 +155,8 @@ def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
 
 def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(cluster, digits, signs, expected, monkeypatch):
     """The last test: of the three nodes one is gone afterwards."""
-    monkeypatch.setattr(ray_extraction, "ShardWorker", Held)
-    monkeypatch.setattr(ray_extraction, "LOOK", 0.5)
+    monkeypatch.setattr(extraction_engines, "ShardWorker", Held)
+    monkeypatch.setattr(ray_shards, "LOOK", 0.5)
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(asked(digits, cluster)), daemon=True)
     thread.start()
