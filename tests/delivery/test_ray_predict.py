@@ -240,7 +240,7 @@ def test_pictures_without_a_path_are_refused_before_anything_is_loaded(
     monkeypatch.setattr(ray_predict.Predictor, "of", None)
     pictures = given.get(what, [path, path.read_bytes()])
     count = "2 pictures" if what == "array" else "1 picture"
-    with pytest.raises(ConfigError, match=f"paths travel to the workers, and {count} given as arrays, images or bytes"):
+    with pytest.raises(ConfigError, match=f"workers are given paths, and {count} came without one"):
         digits_run.predict(pictures, engine="ray")
 
 

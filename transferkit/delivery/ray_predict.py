@@ -188,6 +188,6 @@ def require_paths(sources: Iterable[Any]) -> None:
     others = sum(not isinstance(source, Path) for source in sources)
     if others:
         raise ConfigError(
-            f"--engine ray: paths travel to the workers, and {plural(others, 'picture')} given as arrays, images or "
-            "bytes have none; give files, or leave out --engine"
+            f"--engine ray: workers are given paths, and {plural(others, 'picture')} came without one, as arrays, "
+            "images or bytes; give files, or leave out --engine"
         )
