@@ -1,9 +1,20 @@
-"""Nodes of a real Ray cluster on this machine."""
+"""Nodes of a real Ray cluster on this machine, and signs that workers leave there."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from transferkit.compute import ray_cluster
+
+ROOT = Path(__file__).parents[1]
+SIGNS = "TRANSFERKIT_TEST_SIGNS"  # names the folder of the signs; what begins so goes to the workers
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 
 
@@ -16,3 +27,40 @@ def add_node(cluster: Any, **more: Any) -> Any:
             if last:
                 raise
     raise AssertionError
+
+
+@contextmanager
+def three_nodes() -> Iterator[Any]:
+    """A cluster of three nodes with one CPU each, of which `third` may be removed."""
+    ray_cluster.load()
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))  # as if this package and its tests were installed on every node
+        found = Cluster()
+        add_node(found, include_dashboard=False)
+        add_node(found)
+        found.third = add_node(found)
+    yield found
+    found.shutdown()
+
+
+def hold(first: str) -> None:
+    """In a worker: leave a sign that the shard with this first picture has begun, and wait for leave to go on with it:
+    `go`, or `go-` and the picture."""
+    import ray
+
+    signs, first = Path(os.environ[SIGNS]), Path(first).stem
+    node = ray.get_runtime_context().get_node_id()
+    (signs / f"{first}.{node}.{os.getpid()}").touch()
+    while not (signs / "go").exists() and not (signs / f"go-{first}").exists():
+        time.sleep(0.05)
+
+
+def begun(signs: Path, count: int, seconds: float = 200) -> list[tuple[str, str, int]]:
+    """First picture, node and process of `count` shards that have begun."""
+    ends = time.monotonic() + seconds
+    while len(found := [p.name.split(".") for p in signs.iterdir() if not p.name.startswith("go")]) < count:
+        assert time.monotonic() < ends, f"{len(found)} of {count} shards began"
+        time.sleep(0.05)
+    return [(first, node, int(process)) for first, node, process in found]

@@ -32,26 +32,11 @@ class _Predictor:
     """The model of a run on the backbone of `work`: an untrained head costs what a trained one does."""
 
     def __init__(self, work: Extraction) -> None:
-        import keras
-
-        from transferkit import heads
-        from transferkit.config import make
         from transferkit.console import Reporter
-        from transferkit.data.images.decode import DecodeSettings
         from transferkit.delivery.members import Member
         from transferkit.delivery.predict import Predictor
-        from transferkit.runs.model_facts import ModelFacts
-        from transferkit.training import models
 
-        names = list(work.samples.classes)
-        settings = make({"backbone": work.backbone.row.name})
-        width = work.backbone.model.output_shape[-1]
-        shape = heads.HeadSettings(settings.head_width, settings.dropout, 0.0, 0.0, settings.pooling, 0, settings.head)
-        body = heads.body(width, len(names), shape, None)
-        whole = models.whole(work.backbone, body, settings.pooling)
-        model = keras.Model(whole.inputs, keras.layers.Softmax()(whole.outputs[0]))
-        decode = DecodeSettings(work.backbone.size).key()
-        facts = ModelFacts.read({"decode": decode, "classes": names, "task": "classify", "thresholds": None})
+        model, facts = untrained(work)
         self.predictor, self.reporter = Predictor([Member(model, facts)], facts), Reporter(quiet=True)
         self.sources = [work.samples.source(index) for index in range(work.count)]
 
@@ -63,3 +48,24 @@ class _Predictor:
         if answers != len(self.sources):
             raise AssertionError(f"{answers} of {len(self.sources)} pictures were answered")
         return answers / seconds
+
+
+def untrained(work: Extraction) -> tuple[Any, Any]:
+    """The model that a run on the backbone of `work` would save, before any training, and what its file says of it."""
+    import keras
+
+    from transferkit import heads
+    from transferkit.config import make
+    from transferkit.data.images.decode import DecodeSettings
+    from transferkit.runs.model_facts import ModelFacts
+    from transferkit.training import models
+
+    names = list(work.samples.classes)
+    settings = make({"backbone": work.backbone.row.name, "head": "mlp"})  # one of a fixed shape
+    width = work.backbone.model.output_shape[-1]
+    shape = heads.HeadSettings(settings.head_width, settings.dropout, 0.0, 0.0, settings.pooling, 0, settings.head)
+    body = heads.body(width, len(names), shape, None)
+    whole = models.whole(work.backbone, body, settings.pooling)
+    model = keras.Model(whole.inputs, keras.layers.Softmax()(whole.outputs[0]))
+    decode = DecodeSettings(work.backbone.size).key()
+    return model, ModelFacts.read({"decode": decode, "classes": names, "task": "classify", "thresholds": None})

@@ -5,28 +5,18 @@ python -m tests.features.ray_job DIGITS ADDRESS
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from pathlib import Path
 
+from tests.ray_nodes import hold
 from transferkit.features.shard_worker import ShardWorker
 from transferkit.features.shards import Done, Shard
 
-SIGNS = "TRANSFERKIT_TEST_SIGNS"  # what begins so goes to the workers
-
 
 class Held(ShardWorker):
-    """Leaves a sign when a shard begins, and waits for leave to go on with it: `go`, or `go-` and its first picture."""
+    """Waits in each shard for leave to go on with it."""
 
     def run(self, shard: Shard) -> Done:
-        import ray
-
-        signs, first = Path(os.environ[SIGNS]), Path(shard.samples.paths[0]).stem
-        node = ray.get_runtime_context().get_node_id()
-        (signs / f"{first}.{node}.{os.getpid()}").touch()
-        while not (signs / "go").exists() and not (signs / f"go-{first}").exists():
-            time.sleep(0.05)
+        hold(shard.samples.paths[0])
         return super().run(shard)
 
 
@@ -38,9 +28,9 @@ def settings() -> dict[str, object]:
 def main(digits: str, address: str) -> None:
     """Extract, with workers that wait."""
     import transferkit as tk
-    from transferkit.features import ray_extraction
+    from transferkit.features import extraction_engines
 
-    ray_extraction.ShardWorker = Held
+    extraction_engines.ShardWorker = Held
     tk.extract_features(digits, "mini", engine="ray", address=address, workers=2, worker_cpus=1, **settings())
 
 

@@ -16,15 +16,13 @@ import psutil
 import pytest
 
 import transferkit as tk
-from tests.features.ray_job import SIGNS, Held, settings
+from tests.features.ray_job import Held, settings
 from tests.marks import RAY
-from tests.ray_nodes import add_node
-from transferkit.compute import ray_cluster
+from tests.ray_nodes import ROOT, SIGNS, begun, three_nodes
 from transferkit.data.source import scan
-from transferkit.features import ray_extraction, shard_store, store
+from transferkit.features import extraction_engines, ray_shards, shard_store, store
 
 pytestmark = RAY
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +49,8 @@ def bucket_address():
 @pytest.fixture(scope="module")
 def cluster(bucket_address):
     """Three nodes of one CPU each."""
-    ray_cluster.load()
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # as if this package and its tests were installed on every node
-        found = Cluster()
-        add_node(found, include_dashboard=False)
-        add_node(found)
-        found.third = add_node(found)
-    yield found
-    found.shutdown()
+    with three_nodes() as found:
+        yield found
 
 
 @pytest.fixture
@@ -70,15 +59,6 @@ def signs(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv(SIGNS, str(folder))
     return folder
-
-
-def given(signs: Path, count: int, seconds: float = 200) -> list[tuple[str, str, int]]:
-    """First picture, node and process of `count` shards that have begun."""
-    ends = time.monotonic() + seconds
-    while len(found := [p.name.split(".") for p in signs.iterdir() if not p.name.startswith("go")]) < count:
-        assert time.monotonic() < ends, f"{len(found)} of {count} shards began"
-        time.sleep(0.05)
-    return [(first, node, int(process)) for first, node, process in found]
 
 
 def asked(digits, cluster, workers=3, **more):
@@ -135,14 +115,14 @@ def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
     command = [sys.executable, "-m", "tests.features.ray_job", str(digits), cluster.address]
     with open(tmp_path / "err", "wb") as err:
         asking = subprocess.Popen(command, stdout=err, stderr=err, cwd=ROOT)
-        first, _, _ = given(signs, 1)[0]
+        first, _, _ = begun(signs, 1)[0]
         (signs / f"go-{first}").touch()
         ends = time.monotonic() + 200
         while not list(store.root().glob("*/*/chunk-*.json")):
             assert asking.poll() is None, (tmp_path / "err").read_text()
             assert time.monotonic() < ends, (tmp_path / "err").read_text()
             time.sleep(0.05)
-        workers = [psutil.Process(process) for _, _, process in given(signs, 2) if psutil.pid_exists(process)]
+        workers = [psutil.Process(process) for _, _, process in begun(signs, 2) if psutil.pid_exists(process)]
         asking.kill()
         asking.wait()
     _, alive = psutil.wait_procs(workers, timeout=90)
@@ -155,19 +135,19 @@ def test_a_killed_asking_process_leaves_no_worker_and_the_same_command_goes_on(
 
 def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(cluster, digits, signs, expected, monkeypatch):
     """The last test: of the three nodes one is gone afterwards."""
-    monkeypatch.setattr(ray_extraction, "ShardWorker", Held)
-    monkeypatch.setattr(ray_extraction, "LOOK", 0.5)
+    monkeypatch.setattr(extraction_engines, "ShardWorker", Held)
+    monkeypatch.setattr(ray_shards, "LOOK", 0.5)
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(asked(digits, cluster)), daemon=True)
     thread.start()
-    begun = given(signs, 3)
-    assert len({node for _, node, _ in begun}) == 3
-    victim = next(process for _, node, process in begun if node != cluster.third.node_id)
-    lost = next(process for _, node, process in begun if node == cluster.third.node_id)
+    three = begun(signs, 3)
+    assert len({node for _, node, _ in three}) == 3
+    victim = next(process for _, node, process in three if node != cluster.third.node_id)
+    lost = next(process for _, node, process in three if node == cluster.third.node_id)
     os.kill(victim, signal.SIGKILL)
     cluster.remove_node(cluster.third, allow_graceful=False)
     psutil.wait_procs([psutil.Process(p) for p in (victim, lost) if psutil.pid_exists(p)], timeout=90)
-    given(signs, 4)  # who took the killed one's place has begun its shard
+    begun(signs, 4)  # who took the killed one's place has begun its shard
     (signs / "go").touch()
     thread.join(200)
     assert found, "the extraction did not end"

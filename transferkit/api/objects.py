@@ -116,11 +116,18 @@ class Run:
         self.layout.check_model()
         return model_file.load(self.layout.model)
 
-    def predict(self, pictures: Any, quiet: bool = True, *, tta: bool = False) -> list[Prediction]:
+    def predict(
+        self, pictures: Any, quiet: bool = True, *, tta: bool = False, engine: Literal["local", "ray"] = "local",
+        address: str | None = None, workers: int | None = None, worker_cpus: float | None = None,
+        worker_gpus: float | None = None,
+    ) -> list[Prediction]:  # fmt: skip
         """Answers for a file, a folder, an image, an array, or a list of these; see `transferkit.predict`."""
         from transferkit.api.use import predict
 
-        return predict(self, pictures, tta=tta, quiet=quiet)
+        return predict(
+            self, pictures, tta=tta, engine=engine, address=address, workers=workers, worker_cpus=worker_cpus,
+            worker_gpus=worker_gpus, quiet=quiet,
+        )  # fmt: skip
 
     def evaluate(self, data: Any = None, quiet: bool = True) -> dict[str, Any]:
         """Scores on `data`, or on the run's own test split."""

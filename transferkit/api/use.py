@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from transferkit.api.arguments import checked
 from transferkit.api.data import Data
@@ -30,7 +30,11 @@ Named = str | Path | Run
 
 @restoring
 @checked
-def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, quiet: bool = False) -> list[Prediction]:
+def predict(
+    run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, engine: Literal["local", "ray"] = "local",
+    address: str | None = None, workers: int | None = None, worker_cpus: float | None = None,
+    worker_gpus: float | None = None, quiet: bool = False,
+) -> list[Prediction]:  # fmt: skip
     """Answers of a run, or of several together, for pictures, in their order.
 
     Args:
@@ -40,23 +44,33 @@ def predict(run: Named | Sequence[Named], pictures: Any, *, tta: bool = False, q
         pictures: a file, a folder, a Pillow image, a uint8 array or tensor [H, W, 3] or [n, H, W, 3], the bytes of a
             picture file, or a list of these. A Pillow image counts as the pixels it holds.
         tta: average each run over mirrored pictures and crops, where its validation pictures show that this helps.
+        engine: where: "local", in this process, or "ray", by workers on a Ray cluster, which takes files only.
+        address: of the cluster (`auto`, `host:port`, `ray://host:port`); None: one on this machine.
+        workers: how many of them; None: as many as there is room for.
+        worker_cpus: CPUs of a worker; None: 4, or as many as the smallest machine has.
+        worker_gpus: GPUs of a worker.
         quiet: say nothing of what is done.
 
     Raises:
-        ConfigError, RunError: runs that are not finished, or cannot answer together.
+        ConfigError, RunError: runs that are not finished, or cannot answer together; no cluster, or pictures that have
+            no path for its workers.
         DataError: pictures that do not exist, objects that are none; for `tta` also validation pictures that are gone
             or changed.
     """
     from transferkit.delivery import members
-    from transferkit.delivery.predict import Predictor
+    from transferkit.delivery.ray_predict import predictor_of, require_paths
+    from transferkit.features.extraction_engines import engine_of
 
     runs, reporter = members.named(run), Reporter(quiet)
     members.common(runs)
+    where = engine_of(engine, address, workers, worker_cpus, worker_gpus)
     items = pictures if isinstance(pictures, list | tuple) else [pictures]
     sources: list[Any] = []
     for item in items:
         sources += _sources(item, reporter, runs)
-    return list(Predictor.of(list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
+    if engine == "ray":
+        require_paths(sources)
+    return list(predictor_of(where, list(runs), tta=tta, reporter=reporter).stream(sources, reporter))
 
 
 def _sources(item: Any, reporter: Reporter, runs: Sequence[Path]) -> Sequence[Any]:

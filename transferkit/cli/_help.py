@@ -52,6 +52,25 @@ def config_option(text: str) -> Decorator:
     )  # fmt: skip
 
 
+def cluster_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--engine` of commands that put pictures through a network here or on Ray, and what says where and by how many;
+    they arrive as `engine`, `address`, `workers`, `worker_cpus` and `worker_gpus`."""
+    several = click.IntRange(1, 100_000)
+    cpus = "CPUs of each. [default: 4, or as many as the smallest machine has]"
+    for add in reversed((
+        option("--engine", type=click.Choice(["local", "ray"]), default="local", common=True,
+               help="Where. On this machine, or on a Ray cluster. [default: local]"),
+        option("--address", metavar="auto|ray://HOST:PORT", common=True,
+               help="The Ray cluster. [default: one on this machine]"),
+        option("--workers", type=several, metavar="N", common=True,
+               help="Processes that hold the network, on Ray. [default: as many as there is room for]"),
+        option("--worker-cpus", type=click.FloatRange(0, min_open=True), metavar="X", help=cpus),
+        option("--worker-gpus", type=click.FloatRange(0), metavar="X", help="GPUs of each. [default: 0]"),
+    )):  # fmt: skip
+        function = add(function)
+    return function
+
+
 def setting_option(setting: Declared, common: bool | None = None) -> GroupedOption:
     """The option of a setting. It has no default of its own: only what is given is passed on."""
     said = setting.said

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from transferkit.cli._common import OFFLINE, CommandGroup, common, echo, emit, reporter
-from transferkit.cli._help import Grouped, option, setting_option, with_settings
+from transferkit.cli._help import Grouped, cluster_options, option, setting_option, with_settings
 from transferkit.config import Settings
 from transferkit.config.declarations import OF_FEATURES
 from transferkit.setting import declared
@@ -31,23 +31,7 @@ def _settings() -> Any:
 )
 @click.argument("data", type=click.Path(path_type=Path))
 @with_settings(_settings())
-@option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", common=True,
-    help="Where. On this machine, or on a Ray cluster. [default: local]",
-)
-@option(
-    "--address", metavar="auto|ray://HOST:PORT", common=True,
-    help="The Ray cluster. [default: one on this machine]",
-)
-@option(
-    "--workers", type=click.IntRange(1, 100_000), metavar="N", common=True,
-    help="Processes that hold the network, on Ray. [default: as many as there is room for]",
-)
-@option(
-    "--worker-cpus", type=click.FloatRange(0, min_open=True), metavar="X",
-    help="CPUs of each. [default: 4, or as many as the smallest machine has]",
-)
-@option("--worker-gpus", type=click.FloatRange(0), metavar="X", help="GPUs of each. [default: 0]")
+@cluster_options
 @option(
     "--store", metavar="ADDRESS", common=True,
     help="Put rows into s3://BUCKET/FOLDER or such. [default: the cache]",

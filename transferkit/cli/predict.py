@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from transferkit import tasks
 from transferkit.cli._common import Once, common, echo, reporter
+from transferkit.cli._help import cluster_options
 
 if TYPE_CHECKING:
     from transferkit.console import Reporter
@@ -59,10 +61,12 @@ TOPLESS = {
     "--precision", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True,
     help="float32 gives the numbers of evaluation; bfloat16 is faster on some processors, float16 on GPUs.",
 )  # fmt: skip
+@cluster_options
 @common()
 def predict(
     run: str, paths: tuple[Path, ...], output: Path | None, shape: str | None, sample: Path | None, top: int | None,
-    tta: bool, abstain: str | None, copy_to: Path | None, precision: str, quiet: bool, as_json: bool,
+    tta: bool, abstain: str | None, copy_to: Path | None, precision: str, engine: str, address: str | None,
+    workers: int | None, worker_cpus: float | None, worker_gpus: float | None, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Answer with the model of RUN (or a model.keras) for pictures PATHS.
 
@@ -72,12 +76,15 @@ def predict(
     """
     from transferkit.delivery import answer_files, members, sorting
     from transferkit.delivery import predict as room
+    from transferkit.delivery.ray_predict import predictor_of
+    from transferkit.features.extraction_engines import engine_of
 
     shape = _shape(shape, output, as_json)
     runs = members.named(run)
     facts = members.common(runs)
     task, names = facts.task, facts.classes
     _refuse(shape, task, top, sample, abstain, tta, len(runs))
+    where = engine_of(engine, address, workers, worker_cpus, worker_gpus)
     if shape in ("labelstudio", "coco"):
         answer_files.refuse_numbers(shape, task)
     top = None if tasks.of(task).numbers else top or 3
@@ -92,29 +99,29 @@ def predict(
         submission = _submission(list(sources), facts, sample, speaker)
         sources, total = submission.pictures, len(submission.pictures)
     tally = {"answered": 0, "failed": 0, "abstained": 0}
-    predictor = room.Predictor.of(list(runs), threshold, precision, tta, speaker)
-    stream: Iterator[Prediction]
+    predictor = predictor_of(
+        where, list(runs), threshold=threshold, precision=precision, tta=tta, reporter=speaker
+    )  # fmt: skip
     # Answers and a bar would mix on the screen.
-    if output is None and sys.stdout.isatty() and shape in ("table", "csv", "json"):
-        stream = _after_first(predictor.stream(sources, reporter(quiet=True), total), speaker)
-    else:
-        stream = predictor.stream(sources, speaker, total)
-    stream = _counted(stream if sorter is None else sorter.sort(stream), tally)
-    if shape in ("labelstudio", "coco"):
-        stream = _named_lost(stream, speaker)
-    if shape == "parquet" and output is not None:
-        answer_files.write_parquet(stream, names, task, output, abstains=threshold is not None)
-    else:
-        folder = Path() if output is None else output.parent
-        lines: Callable[[], Iterable[str]] = {
-            "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
-            "json": lambda: room.as_json_lines(stream, top),
-            "table": lambda: room.as_table(stream, top, task, width),
-            "submission": lambda: submission.lines(list(stream)) if submission else (),
-            "labelstudio": lambda: answer_files.label_studio(stream, names, task, folder, run),
-            "coco": lambda: answer_files.coco(stream, names, task, folder),
-        }[shape]
-        _write(lines(), output, raw=shape in ("csv", "submission", "labelstudio", "coco"))
+    shared = output is None and sys.stdout.isatty() and shape in ("table", "csv", "json")
+    with closing(predictor.stream(sources, reporter(quiet=True) if shared else speaker, total)) as answers:
+        stream = _counted(_after_first(answers, speaker) if shared else answers, tally)
+        stream = stream if sorter is None else sorter.sort(stream)
+        if shape in ("labelstudio", "coco"):
+            stream = _named_lost(stream, speaker)
+        if shape == "parquet" and output is not None:
+            answer_files.write_parquet(stream, names, task, output, abstains=threshold is not None)
+        else:
+            folder = Path() if output is None else output.parent
+            lines: Callable[[], Iterable[str]] = {
+                "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
+                "json": lambda: room.as_json_lines(stream, top),
+                "table": lambda: room.as_table(stream, top, task, width),
+                "submission": lambda: submission.lines(list(stream)) if submission else (),
+                "labelstudio": lambda: answer_files.label_studio(stream, names, task, folder, run),
+                "coco": lambda: answer_files.coco(stream, names, task, folder),
+            }[shape]
+            _write(lines(), output, raw=shape in ("csv", "submission", "labelstudio", "coco"))
     _close(speaker, tally, sorter, output)
     return 1 if tally["failed"] else 0
 

@@ -56,10 +56,11 @@ class Member:
     _how: Precision = field(init=False)
     _passes: dict[int, compute.Forward] = field(init=False, default_factory=dict)
     _engine: compute.Forward | None = field(init=False, default=None)
+    _chosen: Precision = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = self.facts.decoding()
-        self._how = candidates(self.precision)[0]
+        self._how = self._chosen = candidates(self.precision)[0]
 
     def applied(self) -> AbstractContextManager[None]:
         """The context in which the model computes in its precision."""
@@ -82,8 +83,21 @@ class Member:
         )  # fmt: skip
         chosen = engine_choice.choose(self._how, work, reporter)
         passes.keep(chosen)
-        self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
+        self._use(chosen, passes)
         return self._engine is not None
+
+    def follow(self, chosen: Precision, reporter: Reporter) -> None:
+        """Answer by the engine that another process has `chosen` for the same file."""
+        self._use(chosen, Passes(reporter))
+
+    def _use(self, chosen: Precision, passes: Passes) -> None:
+        self._chosen = chosen
+        self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
+
+    @property
+    def chosen(self) -> Precision:
+        """By what it answers, and in which format."""
+        return self._chosen
 
     @property
     def settled(self) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -67,6 +68,7 @@ class Prediction:
         return notebook.text(f"{self.path}: {said}") + notebook.bars(rows)
 
 
+R = TypeVar("R")
 Seen = dict[tuple[DecodeSettings, Look], Pixels]  # one picture, as each member looks at it
 Read = tuple[Source, Seen | PictureError]  # what was read of one source
 
@@ -107,32 +109,60 @@ class Predictor:
             speaker.warn(note)
         return cls(loaded, facts, threshold)
 
-    def stream(self, sources: Iterable[Source], reporter: Reporter, total: int = 0) -> Iterator[Prediction]:
+    def stream(self, sources: Iterable[Source], reporter: Reporter, total: int = 0) -> Generator[Prediction]:
         """A prediction per source, in order; unreadable ones carry their reason. Memory stays bounded.
 
         `sources` are pulled as they are needed. `total` is how many there are, for the progress bar (0: not known,
         unless `sources` has a length).
         """
         total = len(sources) if isinstance(sources, Sized) else total
-        with reporter.progress("predicting", total) as advance, ExitStack() as stack:
+        with reporter.progress("predicting", total) as advance:
+            for predictions in self._each(self._answers, self._settled(sources, total, reporter)):
+                yield from predictions
+                advance(len(predictions))
+
+    def outputs(self, sources: Iterable[Source]) -> Iterator[np.ndarray | PictureError]:
+        """What `stream` makes its predictions of: the averaged outputs [t] of each source, or why it cannot be read."""
+        for found in self._each(self._found, self._blocks(sources)):
+            yield from found
+
+    def settle(self, sources: Iterable[Source], total: int, reporter: Reporter) -> Source | None:
+        """Choose by which engine each member answers `total` pictures that begin with `sources`, as `stream` does.
+
+        Returns the first of them that can be read, if one is among those that were looked at.
+        """
+        with closing(self._blocks(sources)) as blocks:
+            block = next(blocks, [])
+        with ExitStack() as stack:
+            for member in self.members:
+                stack.enter_context(member.applied())
+            self._settle(block, total, reporter)
+        return next((source for source, one in block if not isinstance(one, PictureError)), None)
+
+    def _each(self, work: Callable[[list[Read]], list[R]], blocks: Iterable[list[Read]]) -> Iterator[list[R]]:
+        """`work` done for each block, in order."""
+        with ExitStack() as stack:
             for member in self.members:
                 stack.enter_context(member.applied())
             parallel = min(at_once(member.model) for member in self.members)
-            for predictions in map_ordered(self._answers, self._settled(sources, total, reporter), parallel, parallel):
-                yield from predictions
-                advance(len(predictions))
+            yield from map_ordered(work, blocks, parallel, parallel)
 
     def _settled(self, sources: Iterable[Source], total: int, reporter: Reporter) -> Iterator[list[Read]]:
         """`_blocks`, the first of which tells by which engine each member answers `total` pictures."""
         for number, block in enumerate(self._blocks(sources)):
-            seen = [one for _, one in block if not isinstance(one, PictureError)]
-            if self.settles and number == 0 and seen:
-                for member in self.members:
-                    pixels = [one[member.settings, member.looks[0]] for one in seen[:PROBED]]
-                    member.settle(total, np.stack(pixels), reporter)
+            if number == 0:
+                self._settle(block, total, reporter)
             yield block
 
-    def _blocks(self, sources: Iterable[Source]) -> Iterator[list[Read]]:
+    def _settle(self, block: list[Read], total: int, reporter: Reporter) -> None:
+        seen = [one for _, one in block if not isinstance(one, PictureError)]
+        if not self.settles or not seen:
+            return
+        for member in self.members:
+            pixels = [one[member.settings, member.looks[0]] for one in seen[:PROBED]]
+            member.settle(total, np.stack(pixels), reporter)
+
+    def _blocks(self, sources: Iterable[Source]) -> Generator[list[Read]]:
         """Pictures read: as many as fill one batch with readable ones, or BLOCK where few are."""
         block: list[Read] = []
         readable = 0
@@ -160,11 +190,14 @@ class Predictor:
         return source, seen
 
     def _answers(self, block: list[Read]) -> list[Prediction]:
-        rows = iter(self._outputs([result for _, result in block if not isinstance(result, PictureError)]))
         return [
-            self._lost(source, result) if isinstance(result, PictureError) else self._answer(source, next(rows))
-            for source, result in block
+            answered(source, found, self.facts, self.threshold)
+            for (source, _), found in zip(block, self._found(block), strict=True)
         ]
+
+    def _found(self, block: list[Read]) -> list[np.ndarray | PictureError]:
+        rows = iter(self._outputs([result for _, result in block if not isinstance(result, PictureError)]))
+        return [result if isinstance(result, PictureError) else next(rows) for _, result in block]
 
     def _outputs(self, pictures: list[Seen]) -> list[np.ndarray]:
         """Answers [t] of each picture, averaged over looks, then over members."""
@@ -176,18 +209,28 @@ class Predictor:
             found.append(averaged(member.by_look(pixels)))
         return list(averaged(np.stack(found)))
 
-    def _answer(self, source: Source, row: np.ndarray) -> Prediction:
-        names, task = self.facts.classes, self.facts.task
-        label, sure = decide(task, row, names, self.facts.thresholds)
-        pairs = [(name, float(value)) for name, value in zip(names, row, strict=True)]
-        if not tasks.of(task).numbers:
-            pairs.sort(key=lambda pair: -pair[1])
-        confidence = float(sure) if sure else None
-        abstained = self.threshold is not None and confidence is not None and confidence < self.threshold
-        return Prediction(_name(source), "" if abstained else label, confidence, tuple(pairs), abstained=abstained)
 
-    def _lost(self, source: Source, error: PictureError) -> Prediction:
-        return Prediction(_name(source), "", None, (), error.reason)
+def answered(
+    source: Source, found: np.ndarray | PictureError, facts: ModelFacts, threshold: float | None
+) -> Prediction:  # fmt: skip
+    """The prediction that is made of what was found.
+
+    Args:
+        source: the picture.
+        found: its averaged outputs [t], or why it cannot be read.
+        facts: by which it is decided.
+        threshold: the confidence below which there is no answer; None: there is always one.
+    """
+    if isinstance(found, PictureError):
+        return Prediction(_name(source), "", None, (), found.reason)
+    names, task = facts.classes, facts.task
+    label, sure = decide(task, found, names, facts.thresholds)
+    pairs = [(name, float(value)) for name, value in zip(names, found, strict=True)]
+    if not tasks.of(task).numbers:
+        pairs.sort(key=lambda pair: -pair[1])
+    confidence = float(sure) if sure else None
+    abstained = threshold is not None and confidence is not None and confidence < threshold
+    return Prediction(_name(source), "" if abstained else label, confidence, tuple(pairs), abstained=abstained)
 
 
 def averaged(rows: np.ndarray) -> np.ndarray:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from transferkit.compute.ray_cluster import Cluster, fitting
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.features.ray_extraction import RayRun
+from transferkit.features.ray_shards import A, RayShards, ShardWork
 from transferkit.features.shard_worker import Extraction, ShardWorker
-from transferkit.features.shards import Extracted, Pictures, ShardQueue
+from transferkit.features.shards import Done, Extracted, Pictures, Shard, ShardQueue, Span
 
 CPUS = 4  # of an actor where nothing is asked for: more of them compute less each
 
@@ -42,6 +45,57 @@ class Here:
         return found
 
 
+@dataclass(frozen=True)
+class ExtractionShards:
+    """An extraction as a cluster does it (see `ShardWork`)."""
+
+    parcel: Extraction
+    pictures: Pictures
+    called = "extraction"
+
+    @property
+    def worker(self) -> type[ShardWorker]:
+        """Holds the network, and puts rows into the store."""
+        return ShardWorker
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the pictures."""
+        return self.pictures.samples.root
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def most(self) -> int:
+        """See `Pictures.most`."""
+        return self.pictures.most()
+
+    def shard(self, span: Span) -> Shard:
+        """See `Pictures.shard`."""
+        return self.pictures.shard(span)
+
+    def name(self, number: int) -> str:
+        """Its path, as the data has it."""
+        return self.pictures.samples.paths[self.pictures.order[number]]
+
+    def run(self, shards: RayShards[Done], reporter: Reporter) -> Extracted:
+        """All of it, on a cluster.
+
+        Args:
+            shards: of this work.
+            reporter: is told of the progress.
+        """
+        found = Extracted()
+        with reporter.progress("computing features", len(self)) as advance:
+            for span, done in shards.answers():
+                if done is not None:
+                    found.add(self.pictures, span, done)
+                advance(len(span))
+        found.close(self.pictures, shards.queue)
+        found.slow = shards.slow
+        return found
+
+
 class RayActors:
     """On a Ray cluster, by `workers` actors with `cpus` and `gpus` of a node each.
 
@@ -64,14 +118,34 @@ class RayActors:
             ConfigError: no cluster, no room on it, or no machine of it makes the same rows.
             EngineError, TrainingError, StorageError: as `ShardWorker.run`.
         """
-        cluster = Cluster(self.address, os.cpu_count() or 1, work.bytes)
+        shards = ExtractionShards(work, pictures)
+        kept = ": rows that are stored are not computed again"
+        with self.on_cluster(shards, reporter, work.bytes, kept) as run:
+            return shards.run(run, reporter)
+
+    @contextmanager
+    def on_cluster(
+        self, work: ShardWork[A], reporter: Reporter, room: int = 0, kept: str = ""
+    ) -> Iterator[RayShards[A]]:  # fmt: skip
+        """Any work in shards, with the cluster that it is done on, which is left afterwards.
+
+        Args:
+            work: what is to be done.
+            reporter: is told of what is lost, slow or without room.
+            room: bytes that it takes in the object store of a cluster that is started here.
+            kept: what is said, where the cluster is gone, of what need not be done again.
+
+        Raises:
+            ConfigError: no cluster, or no room on it.
+            TrainingError: the cluster is gone.
+        """
+        cluster = Cluster(self.address, os.cpu_count() or 1, room)
         try:
             wanted, slots = self.wanted(cluster.nodes(), cluster.local)
-            return RayRun(cluster, wanted, slots, work, pictures, reporter).run()
+            yield RayShards(cluster, wanted, slots, work, reporter)
         except ConnectionError as error:
             raise TrainingError(
-                f"the Ray cluster is gone ({error}); repeat the command when it is there again: rows that are stored "
-                "are not computed again"
+                f"the Ray cluster is gone ({error}); repeat the command when it is there again{kept}"
             ) from error
         finally:
             cluster.close()

@@ -106,20 +106,15 @@ class ShardWorker:
 
         Raises ConfigError where rows made here would not be the same, or would not arrive.
         """
-        work, node = self._work, socket.gethostname()
-        if threads:
-            limit_threads(threads)
-        with suppress(OSError):  # so that relative paths mean what they mean to the user, where that folder is shared
-            os.chdir(work.folder)
-        if work.version != __version__:
-            raise ConfigError(f"{node} has transferkit {__version__}, this one is {work.version}; install the same")
+        work = self._work
+        node = at_home(threads, work.folder, work.version)
         if work.marker is not None and not work.marker.exists():
             raise ConfigError(
                 f"{node} does not see {work.target}: rows have to go to a folder that all machines share; set "
                 "TRANSFERKIT_CACHE to one, or give --store s3://…"
             )
         compute.start()
-        _require_same(versions_of(work.precision), work.versions, node)
+        require_same(versions_of(work.precision), work.versions, node, "rows")
         self._sets = [open_shards(work.target, spec, shapes) for spec, shapes in work.sets]
         self._model = _made(work)
         self._passes = Passes(self._reporter)
@@ -185,9 +180,37 @@ def _probed(model: Any) -> np.ndarray:
     return np.concatenate([np.asarray(output, np.float32).reshape(2, -1) for output in outputs], axis=1)
 
 
-def _require_same(here: dict[str, str], there: dict[str, str], node: str) -> None:
-    """Raise ConfigError where libraries differ that the numbers depend on: rows of both would be under one name."""
+def at_home(threads: int, folder: Path, version: str) -> str:
+    """Make this process like the asking one; returns the name of the machine.
+
+    Args:
+        threads: that it may use; 0: as many as there are.
+        folder: where the asking process works.
+        version: of its transferkit.
+
+    Raises:
+        ConfigError: this is another transferkit.
+    """
+    node = socket.gethostname()
+    if threads:
+        limit_threads(threads)
+    with suppress(OSError):  # so that relative paths mean what they mean to the user, where that folder is shared
+        os.chdir(folder)
+    if version != __version__:
+        raise ConfigError(f"{node} has transferkit {__version__}, this one is {version}; install the same")
+    return node
+
+
+def require_same(here: dict[str, str], there: dict[str, str], node: str, what: str) -> None:
+    """Raise ConfigError where libraries differ that the numbers depend on.
+
+    Args:
+        here: versions in this process.
+        there: those of the asking one.
+        node: the name of this machine.
+        what: would not be the same.
+    """
     apart = [f"{name} {here.get(name, 'none')} (not {there.get(name, 'none')})"
              for name in sorted({*here, *there}) if here.get(name) != there.get(name)]  # fmt: skip
     if apart:
-        raise ConfigError(f"{node} has {', '.join(apart)}; rows would differ: install the same on all machines")
+        raise ConfigError(f"{node} has {', '.join(apart)}; {what} would differ: install the same on all machines")

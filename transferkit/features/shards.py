@@ -1,4 +1,4 @@
-"""Extraction in shards: what travels to a worker, what comes back, and which pictures are whose turn.
+"""Work in shards: which pictures are whose turn; of extraction also what travels to a worker, and what comes back.
 
 Paths travel, and hashes where they are known; pictures are read by the worker and rows go to the store. What comes back
 is how many were computed, and what could not be read.
@@ -130,6 +130,7 @@ class ShardQueue:
     lost: int = 0  # workers
     poisoned: list[int] = field(default_factory=list)  # pictures whose worker ended whenever it read them
     seconds: float | None = None  # that a picture takes a worker
+    held: bool = False  # nothing is handed out for the first time
 
     def __post_init__(self) -> None:
         self._next = 0
@@ -138,7 +139,7 @@ class ShardQueue:
     @property
     def waiting(self) -> bool:
         """Whether there is something to be handed out."""
-        return bool(self._returned) or self._next < self.count
+        return bool(self._returned) or (not self.held and self._next < self.count)
 
     @property
     def left(self) -> int:
@@ -151,10 +152,10 @@ class ShardQueue:
         return self.done == self.count
 
     def take(self, workers: int) -> Span | None:
-        """The next span for one of so many `workers`; None where all are handed out."""
+        """The next span for one of so many `workers`; None where all are handed out, or held back."""
         if self._returned:
             return self._returned.popleft()
-        if self._next >= self.count:
+        if self.held or self._next >= self.count:
             return None
         start, left = self._next, self.left
         wanted = FIRST if self.seconds is None else int(SECONDS / max(self.seconds, 1e-9))
@@ -172,8 +173,8 @@ class ShardQueue:
         """A span that nobody had begun is to be done by another worker."""
         self._returned.append(span)
 
-    def lose(self, span: Span) -> None:
-        """The worker that had begun a span is gone."""
+    def lose(self, span: Span) -> bool:
+        """The worker that had begun a span is gone. Returns whether it is one picture that has ended its last."""
         self.lost += 1
         losses = span.losses + 1
         if losses < LOSSES:
@@ -181,9 +182,11 @@ class ShardQueue:
         elif len(span) == 1:
             self.poisoned.append(span.start)
             self.done += 1
+            return True
         else:
             middle = (span.start + span.stop) // 2
             # One more loss takes a half apart: it is known to be one of the two.
             self._returned.extendleft(
                 [Span(middle, span.stop, LOSSES - 1), Span(span.start, middle, LOSSES - 1)]
             )  # fmt: skip
+        return False

@@ -1,5 +1,5 @@
 """Actors that are lost, refused or slow, on a stand-in for Ray that does as it is told; real clusters are in
-`test_ray_cluster_extraction`."""
+`test_ray_cluster_extraction` and `delivery/test_ray_cluster_predict`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from transferkit.compute.ray_cluster import handed
 from transferkit.console import Reporter
 from transferkit.data.samples import Samples
 from transferkit.errors import ConfigError, StorageError, TrainingError
-from transferkit.features import ray_extraction
-from transferkit.features.ray_extraction import RayRun
+from transferkit.features import ray_shards
+from transferkit.features.extraction_engines import ExtractionShards
+from transferkit.features.ray_shards import RayShards
 from transferkit.features.shards import ENDS, Done, Pictures
 
 
@@ -110,7 +111,9 @@ def work_of(count):
 def run_of(behave, count=1000, slots=3, reporter=None):
     ray = Fake(behave)
     cluster = SimpleNamespace(ray=ray, nodes=lambda: [{"CPU": 8.0}], local=False)
-    made = RayRun(cluster, {"CPU": 1, "GPU": 0}, slots, None, work_of(count), reporter or Reporter(quiet=True))
+    reporter, work = reporter or Reporter(quiet=True), ExtractionShards(None, work_of(count))
+    made = RayShards(cluster, {"CPU": 1, "GPU": 0}, slots, work, reporter)
+    made.run = lambda: work.run(made, reporter)
     return made, ray
 
 
@@ -163,7 +166,7 @@ def test_an_actor_has_two_shards_at_most_however_many_pictures_there_are():
 
     run, ray = run_of(Behaviour(special), count=100_000, slots=2)
     run.run()
-    assert max(most) == ray_extraction.AHEAD
+    assert max(most) == ray_shards.AHEAD
 
 
 def test_towards_the_end_nobody_takes_a_second_shard_while_others_begin():
@@ -265,8 +268,8 @@ def test_what_would_end_every_shard_ends_the_extraction_and_all_actors(error):
 
 
 def test_a_shard_that_takes_very_long_is_named_and_given_to_another_actor_as_well(monkeypatch):
-    monkeypatch.setattr(ray_extraction, "SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(ray_extraction, "SLOW", 0.0)
+    monkeypatch.setattr(ray_shards, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(ray_shards, "SLOW", 0.0)
     reporter, hanging = Reporter(quiet=True), []
 
     def special(number, what, argument):
@@ -285,8 +288,8 @@ def test_a_shard_that_takes_very_long_is_named_and_given_to_another_actor_as_wel
 
 @pytest.mark.parametrize("end", ["it answers", "it is lost"])
 def test_a_shard_that_another_actor_has_done_meanwhile_counts_once(monkeypatch, end):
-    monkeypatch.setattr(ray_extraction, "SLOW_SECONDS", 0.0)
-    monkeypatch.setattr(ray_extraction, "SLOW", 0.0)
+    monkeypatch.setattr(ray_shards, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(ray_shards, "SLOW", 0.0)
     late = []
 
     def special(number, what, argument):
@@ -307,14 +310,14 @@ def test_a_shard_that_another_actor_has_done_meanwhile_counts_once(monkeypatch, 
 
 def test_a_shard_is_slow_by_its_own_time_not_by_that_of_those_before_it(monkeypatch):
     reporter, clock = Reporter(quiet=True), [0.0]
-    monkeypatch.setattr(ray_extraction, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(ray_shards, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def special(number, what, argument):
-        clock[0] += ray_extraction.SLOW_SECONDS / 3
+        clock[0] += ray_shards.SLOW_SECONDS / 3
 
     found = run_of(Behaviour(special), count=2000, slots=1, reporter=reporter)[0].run()
     assert (found.computed, found.slow, reporter.warnings) == (2000, [], [])
-    assert clock[0] > 2 * ray_extraction.SLOW_SECONDS
+    assert clock[0] > 2 * ray_shards.SLOW_SECONDS
 
 
 def test_pictures_that_could_not_be_read_are_named_by_their_number_in_order():
@@ -334,3 +337,65 @@ def test_no_pictures_need_no_actor():
     run, ray = run_of(Behaviour(), count=0)
     assert run.run().computed == 0
     assert not ray.actors
+
+
+# -- answers in the order of the pictures
+
+
+def test_answers_come_in_the_order_of_the_pictures_whoever_is_done_first():
+    rounds = itertools.count()
+
+    def special(number, what, argument):
+        return "later" if number == 0 and what == "run" and next(rounds) % 5 else None
+
+    run, ray = run_of(Behaviour(special), count=5000)
+    found = list(run.in_order(10_000))
+    assert [span.start for span, _ in found] == [0, *(span.stop for span, _ in found[:-1])]
+    assert found[-1][0].stop == 5000
+    assert all(done.computed == len(span) for span, done in found)
+    assert sum(run.machines.values()) == 5000
+    assert sorted(ray.killed) == [0, 1, 2]
+
+
+def test_a_picture_that_ends_every_process_has_its_place_among_the_answers():
+    def special(number, what, argument):
+        if what == "run" and "00300.jpg" in argument.samples.paths:
+            raise RayError("segmentation fault")
+
+    found = list(run_of(Behaviour(special))[0].in_order(10_000))
+    assert [(span.start, span.stop) for span, done in found if done is None] == [(300, 301)]
+    assert [i for span, _ in found for i in range(span.start, span.stop)] == list(range(1000))
+
+
+@pytest.mark.parametrize("most", [0, 256])
+def test_behind_one_that_hangs_no_more_answers_wait_than_are_allowed(monkeypatch, most):
+    """Nor is that the end: who has nothing else to do takes its shards, and all goes on."""
+    behave, ahead, reporter = None, [], Reporter(quiet=True)
+    waited = itertools.count()
+
+    def special(number, what, argument):
+        if number == 0 and what == "run":
+            ahead.append(len(behave.seen))
+            if next(waited) == 50:  # by now nobody else has anything to do
+                monkeypatch.setattr(ray_shards, "SLOW_SECONDS", 0.0)
+                monkeypatch.setattr(ray_shards, "SLOW", 0.0)
+            return "later"
+        return None
+
+    behave = Behaviour(special)
+    run, _ = run_of(behave, count=50_000, reporter=reporter)
+    run.queue.most = 128
+    found = [span for span, _ in run.in_order(most)]
+    assert [i for span in found for i in range(span.start, span.stop)] == list(range(50_000))
+    assert ahead[:50], "it hung"
+    allowed = most + 2 * ray_shards.AHEAD * 128 + 128  # of two other actors all that they had by then
+    assert 0 < max(ahead[:50]) <= allowed
+    assert any("node-0 has been at" in warning for warning in reporter.warnings)
+
+
+def test_who_stops_reading_ends_the_actors():
+    run, ray = run_of(Behaviour(), count=5000)
+    answers = run.in_order(10_000)
+    next(answers)
+    answers.close()
+    assert sorted(ray.killed) == [0, 1, 2]

@@ -1,28 +1,91 @@
-"""Shards on a Ray cluster: actors that hold the network, what each was given, and what came back of it.
+"""Shards on a Ray cluster: actors that hold a network, what each was given, and what came back of it.
 
 The queue stays in this process. An actor has two shards at most: the one that it computes, and the next. One that is
-lost costs the shard that it had begun, of which what was committed is not computed again.
+lost costs the shard that it had begun. What is done with pictures, features or answers, is not known here.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from transferkit.compute.engines import EngineError
 from transferkit.compute.ray_cluster import Cluster, fitting, handed, short
-from transferkit.console import Advance, Reporter
+from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError, TransferKitError
-from transferkit.features.shard_worker import Extraction, ShardWorker
-from transferkit.features.shards import LEAST, Done, Extracted, Pictures, ShardQueue, Span
+from transferkit.features.shards import LEAST, ShardQueue, Span
 from transferkit.quantities import duration
 
 LOOK = 5.0  # seconds without an answer after which the cluster is looked at
 AHEAD = 2  # shards that an actor has
 SLOW, SLOW_SECONDS = 5.0, 60.0  # times what shards take, and seconds at least, after which one is told of
+
+
+class Answer(Protocol):
+    """What comes back of a shard, at least: the seconds it took, and the machine."""
+
+    @property
+    def seconds(self) -> float:
+        """Of the worker's time."""
+
+    @property
+    def node(self) -> str:
+        """The machine's name."""
+
+
+A = TypeVar("A", bound=Answer)
+A_co = TypeVar("A_co", bound=Answer, covariant=True)
+
+
+class Worker(Protocol[A_co]):
+    """What an actor is: see `ShardWork`."""
+
+    def begin(self, threads: int) -> str:
+        """Make ready, on so many threads. Returns the name of the machine; a ConfigError says why it cannot be used."""
+
+    def run(self, shard: Any) -> A_co:
+        """Do a shard."""
+
+
+class ShardWork(Protocol[A_co]):
+    """What is to be done with so many pictures.
+
+    `worker` is the class of an actor, which is made of `parcel`, what travels once. `root` is the folder of the
+    pictures, where they have one; `called` names the work where it fails.
+    """
+
+    @property
+    def called(self) -> str:
+        """The work in a word."""
+
+    @property
+    def worker(self) -> Callable[[Any], Worker[A_co]]:
+        """The class of an actor."""
+
+    @property
+    def parcel(self) -> Any:
+        """What an actor is made of."""
+
+    @property
+    def root(self) -> Path | None:
+        """The folder of the pictures."""
+
+    def __len__(self) -> int:
+        """How many pictures."""
+
+    def most(self) -> int:
+        """Pictures that a shard may have."""
+
+    def shard(self, span: Span) -> Any:
+        """What travels of a span."""
+
+    def name(self, number: int) -> str:
+        """What a picture is called."""
 
 
 @dataclass(eq=False)
@@ -36,17 +99,17 @@ class _Actor:
     since: float = field(default_factory=time.monotonic)
 
 
-class RayRun:
-    """One extraction: actors, what they were given, and what came back."""
+class RayShards(Generic[A]):
+    """One piece of work: actors, what they were given, and what came back."""
 
     def __init__(
-        self, cluster: Cluster, wanted: dict[str, float], slots: int, work: Extraction, pictures: Pictures,
-        reporter: Reporter,
+        self, cluster: Cluster, wanted: dict[str, float], slots: int, work: ShardWork[A], reporter: Reporter
     ) -> None:  # fmt: skip
         self.ray, self.cluster, self.reporter = cluster.ray, cluster, reporter
-        self.work, self.pictures, self.found = work, pictures, Extracted()
-        self.queue = ShardQueue(len(pictures), pictures.most())
+        self.work, self.queue = work, ShardQueue(len(work), work.most())
         self.wanted, self.slots = wanted, slots
+        self.slow: list[str] = []  # what took much longer than the rest, in words
+        self.machines: dict[str, int] = {}  # pictures done by each
         room = fitting(cluster.nodes(), wanted)
         if room < slots:
             reporter.warn(
@@ -61,30 +124,51 @@ class RayRun:
         self.twice: set[tuple[int, int]] = set()  # spans that two actors were given,
         self.finished: set[tuple[int, int]] = set()  # and those of them that one has answered
         self.crowded = False
+        self.came: deque[tuple[Span, A | None]] = deque()  # what has come, and is to be handed on
 
-    def run(self) -> Extracted:
-        """All of it."""
-        self.shipment = self.ray.put(self.work)
+    def answers(self) -> Generator[tuple[Span, A | None]]:
+        """What came of each span, as it comes; None for a picture that ends every process that reads it. Together they
+        are all pictures, each once. Actors end with it."""
+        self.shipment = self.ray.put(self.work.parcel)
         self.actor = self._actor_class()
         try:
-            with self.reporter.progress("computing features", len(self.pictures)) as advance:
-                for _ in range(min(self.slots, -(-len(self.pictures) // LEAST))):
-                    self._begin()
-                while not self.queue.finished:
-                    self._step(advance)
+            for _ in range(min(self.slots, -(-len(self.work) // LEAST))):
+                self._begin()
+            while not self.queue.finished:
+                self._step()
+                while self.came:
+                    yield self.came.popleft()
         finally:
             with suppress(self.ray.exceptions.RayError, ConnectionError):
                 for actor in self.actors:
                     self.ray.kill(actor.handle)
-        self.found.close(self.pictures, self.queue)
-        return self.found
+
+    def in_order(self, most: int) -> Generator[tuple[Span, A | None]]:
+        """`answers`, in the order of the pictures.
+
+        Args:
+            most: pictures whose answers may wait for earlier ones. When there are more, nothing new is handed out, so
+                that at most the shards that actors have by then come on top.
+        """
+        early: dict[int, tuple[Span, A | None]] = {}
+        place = waiting = 0
+        with closing(self.answers()) as found:
+            for span, answer in found:
+                early[span.start] = span, answer
+                waiting += len(span)
+                while place in early:
+                    span, answer = early.pop(place)
+                    place, waiting = span.stop, waiting - len(span)
+                    self.queue.held = waiting > most
+                    yield span, answer
+                self.queue.held = waiting > most
 
     def _actor_class(self) -> Any:
-        variables = handed(self.wanted["CPU"], self.pictures.samples.root)
+        variables = handed(self.wanted["CPU"], self.work.root)
         return self.ray.remote(
             num_cpus=self.wanted["CPU"], num_gpus=self.wanted["GPU"], max_restarts=0, max_task_retries=0,
             runtime_env={"env_vars": variables},
-        )(ShardWorker)  # fmt: skip
+        )(self.work.worker)  # fmt: skip
 
     def _begin(self) -> None:
         """One more actor, which waits in Ray's queue until a node has room."""
@@ -99,7 +183,7 @@ class RayRun:
         actor.refs.append(ref)
         self.by_ref[ref] = actor
 
-    def _step(self, advance: Advance) -> None:
+    def _step(self) -> None:
         """Hand out what there is, and take in what has come."""
         self._hand_out()
         if not self.by_ref:
@@ -109,7 +193,7 @@ class RayRun:
             ready, _ = self.ray.wait(list(self.by_ref), num_returns=len(self.by_ref), timeout=0)
         for ref in ready:
             if (actor := self.by_ref.get(ref)) is not None:  # it may have been found lost meanwhile
-                self._take(actor, advance)
+                self._take(actor)
         self._look(bool(ready))
 
     def _hand_out(self) -> None:
@@ -118,9 +202,9 @@ class RayRun:
                 if turn and self.queue.left <= LEAST * len(self.actors):
                     return
                 if actor.node and len(actor.spans) == turn and (span := self.queue.take(len(self.actors))) is not None:
-                    self._hand(actor, span, actor.handle.run.remote(self.pictures.shard(span)))
+                    self._hand(actor, span, actor.handle.run.remote(self.work.shard(span)))
 
-    def _take(self, actor: _Actor, advance: Advance) -> None:
+    def _take(self, actor: _Actor) -> None:
         """An actor's next answer, or its end."""
         errors = self.ray.exceptions
         try:
@@ -138,15 +222,15 @@ class RayRun:
             actor.node, self.stillborn = str(answer), 0
         elif _key(span) not in self.finished:
             self._finish(span, answer, actor.since - started)
-            advance(len(span))
 
-    def _finish(self, span: Span, done: Done, seconds: float) -> None:
-        self.queue.finish(span, done.seconds)
-        self.found.add(self.pictures, span, done)
+    def _finish(self, span: Span, answer: A, seconds: float) -> None:
+        self.queue.finish(span, answer.seconds)
+        self.came.append((span, answer))
+        self.machines[answer.node] = self.machines.get(answer.node, 0) + len(span)
         if _key(span) in self.twice:
             self.finished.add(_key(span))
         if _key(span) in self.told:
-            self.found.slow.append(f"{self._named(span)} took {duration(seconds)} on {done.node}")
+            self.slow.append(f"{self._named(span)} took {duration(seconds)} on {answer.node}")
 
     def _failed(self, actor: _Actor, error: BaseException) -> None:
         """A worker that cannot begin is left out, and said; what ends a shard with an error would end all of them."""
@@ -161,7 +245,7 @@ class RayRun:
             return
         if isinstance(error, TransferKitError | EngineError):
             raise error
-        raise TrainingError(f"extraction failed on {actor.node}: {short(error)}") from error
+        raise TrainingError(f"{self.work.called} failed on {actor.node}: {short(error)}") from error
 
     def _lost(self, actor: _Actor, error: BaseException) -> None:
         """An actor is gone, with its process or its node: what it had begun goes to another one, and one takes its
@@ -177,7 +261,8 @@ class RayRun:
                 continue
             if place == 0:
                 self.reporter.say(f"a worker on {actor.node} was lost; {self._named(span)} go to another one")
-                self.queue.lose(span)
+                if self.queue.lose(span):
+                    self.came.append((span, None))
             else:
                 self.queue.give_back(span)
         self._begin()
@@ -223,15 +308,14 @@ class RayRun:
             idle = next((a for a in self.actors if a.node and not a.spans), None)
             if idle is not None and waiting is not None and not self._elsewhere(waiting, but=actor):
                 self.twice.add(_key(waiting))
-                self._hand(idle, waiting, idle.handle.run.remote(self.pictures.shard(waiting)))
+                self._hand(idle, waiting, idle.handle.run.remote(self.work.shard(waiting)))
 
     def _elsewhere(self, span: Span, but: _Actor | None = None) -> bool:
         """Whether another actor has that span as well."""
         return any(span in actor.spans for actor in self.actors if actor is not but)
 
     def _named(self, span: Span) -> str:
-        paths, order = self.pictures.samples.paths, self.pictures.order
-        first, last = paths[order[span.start]], paths[order[span.stop - 1]]
+        first, last = self.work.name(span.start), self.work.name(span.stop - 1)
         return first if len(span) == 1 else f"{len(span):,} pictures from {first} to {last}"
 
 
