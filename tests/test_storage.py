@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -39,6 +40,16 @@ def test_scratch_folders_of_killed_processes_go_and_those_in_use_stay(tmp_path: 
         assert not own.exists()
     with storage.scratch(str(tmp_path)) as own:
         assert {path.name for path in tmp_path.iterdir()} == {own.name, "tk-mine.tmp"}
+
+
+def test_a_scratch_folder_that_a_full_disk_refuses_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"), storage.scratch(str(tmp_path)):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_libraries_leave_in_the_folder_for_temporary_files_goes(

@@ -107,10 +107,10 @@ def scratch(within: str | None = None) -> Iterator[Path]:
         if claim is not None:
             shutil.rmtree(leftover, ignore_errors=True)
             os.close(claim)
-    new = Path(tempfile.mkdtemp(prefix="tk-", dir=root))
-    claim = claim_folder(new)
-    folder = new.rename(f"{new}.tmp")  # known by its name once it is claimed, not before
+    folder = Path(tempfile.mkdtemp(prefix="tk-", dir=root))
+    claim = claim_folder(folder)
     try:
+        folder = folder.rename(f"{folder}.tmp")  # known by its name once it is claimed, not before
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

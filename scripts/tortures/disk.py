@@ -18,6 +18,7 @@ from tortures.trying import SMALL, Row, Session, finish, unmade
 NAME = "disk"
 FIXED = (
     "where the folder for temporary files was full, Keras left a folder of its own there",
+    "where that folder was full, an empty one of transferkit's own stayed in it",
     "where the disk became full while weights were halved, HDF5 crashed the process (SIGSEGV)",
     'an output folder withdrawn between its check and the run\'s beginning ended in "a bug in transferkit"',
     "where the cache was withdrawn, matplotlib's folder stayed in the one for temporary files",
