@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -242,6 +243,16 @@ def test_pictures_without_a_path_are_refused_before_anything_is_loaded(
     count = "2 pictures" if what == "array" else "1 picture"
     with pytest.raises(ConfigError, match=f"workers are given paths, and {count} came without one"):
         digits_run.predict(pictures, engine="ray")
+
+
+def test_that_ray_is_not_installed_is_said_before_anything_is_loaded(
+    digits_run: Any, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(ray_predict.Predictor, "of", None)
+    done = call("predict", digits_run.folder, digits, "--engine", "ray")
+    assert done.code == 2
+    assert "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]'" in done.err
 
 
 def test_what_has_no_effect_is_refused(digits_run: Any, digits: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from transferkit.compute.ray_cluster import Cluster, fitting
+from transferkit.compute.ray_cluster import Cluster, fitting, require_installed
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
 from transferkit.features.ray_shards import A, RayShards, ShardWork
@@ -179,11 +179,12 @@ def engine_of(
         gpus: see there.
 
     Raises:
-        ConfigError: there is no such engine, or what has no effect with it.
+        ConfigError: there is no such engine, Ray is not installed, or what has no effect with the engine.
     """
     if name not in ("local", "ray"):
         raise ConfigError(f"--engine {name}: choose local or ray")
     if name == "ray":
+        require_installed()
         return RayActors(address, workers, cpus, gpus)
     given: Mapping[str, object] = {"address": address, "workers": workers, "worker-cpus": cpus, "worker-gpus": gpus}
     idle = [f"--{option}" for option, value in given.items() if value is not None]
