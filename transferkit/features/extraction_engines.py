@@ -13,7 +13,8 @@ from typing import Protocol
 from transferkit.compute.ray_cluster import Cluster, fitting, require_installed
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.features.ray_shards import A, RayShards, ShardWork
+from transferkit.features.ray_shards import RayShards
+from transferkit.features.shard_work import A, ShardWork
 from transferkit.features.shard_worker import Extraction, ShardWorker
 from transferkit.features.shards import Done, Extracted, Pictures, Shard, ShardQueue, Span
 
