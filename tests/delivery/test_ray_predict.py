@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -244,6 +245,16 @@ def test_pictures_without_a_path_are_refused_before_anything_is_loaded(
         digits_run.predict(pictures, engine="ray")
 
 
+def test_that_ray_is_not_installed_is_said_before_anything_is_loaded(
+    digits_run: Any, digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setattr(ray_predict.Predictor, "of", None)
+    done = call("predict", digits_run.folder, digits, "--engine", "ray")
+    assert done.code == 2
+    assert "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]'" in done.err
+
+
 def test_what_has_no_effect_is_refused(digits_run: Any, digits: Path) -> None:
     done = call("predict", digits_run.folder, digits, "--workers", 2, "--worker-cpus", 1)
     assert done.code == 2
@@ -261,7 +272,7 @@ def test_a_shard_has_whole_batches_and_its_answers_are_bounded(width: int, most:
     assert work.most() == most
     assert work.held() * 8 * width <= HELD
     shard = PredictionShards(None, [Path(f"a/{i}.png") for i in range(9)], width).shard(Span(2, 4))  # type: ignore[arg-type]
-    assert shard == ["a/2.png", "a/3.png"]
+    assert shard == [str(Path("a/2.png")), str(Path("a/3.png"))]
 
 
 def test_an_answer_that_waits_holds_nothing_of_rays_memory() -> None:

@@ -78,6 +78,31 @@ def test_other_labels_in_a_table_are_told_and_the_order_of_its_rows_is_none(tmp_
     assert "1 picture given another label, part or group (" in said
 
 
+def test_a_row_that_is_gone_is_told_though_its_picture_is_still_there(tmp_path: Path) -> None:
+    data, table = folder(tmp_path / "data"), tmp_path / "labels.csv"
+    path = first(data)
+    rows = [f"{one},{one.parent.name}" for one in sorted(data.glob("*/*.png"))]
+    table.write_text("\n".join(["path,label", *rows]))
+    said = told(table, lambda: table.write_text("\n".join(["path,label", *rows[1:]])))
+    assert f"while this ran: 1 picture no longer listed ({path}). The" in said
+    table.write_text("\n".join(["path,label", *rows]))
+    said = told(table, lambda: (path.unlink(), table.write_text("\n".join(["path,label", *rows[1:]]))))
+    assert f"while this ran: 1 picture removed or no longer readable ({path}). The" in said
+
+
+def test_a_new_class_of_several_labels_is_no_other_label_of_the_rest(tmp_path: Path) -> None:
+    data, table = folder(tmp_path / "data"), tmp_path / "labels.csv"
+    *rest, last = sorted(data.glob("*/*.png"))
+    rows = [f"{path},{'red|small' if number % 2 else 'red'}" for number, path in enumerate(rest)]
+    table.write_text("\n".join(["path,labels", *rows]))
+    more = [*rows, f"{last},early|red"]
+    said = told(table, lambda: table.write_text("\n".join(["path,labels", *more])), task="multilabel")
+    assert f"while this ran: 1 picture added ({last}). The" in said
+    other = [rows[0] + "|early", *rows[1:], more[-1]]
+    said = told(table, lambda: table.write_text("\n".join(["path,labels", *other])), task="multilabel")
+    assert f"while this ran: 1 picture given another label, part or group ({rest[0]}). The" in said
+
+
 def test_an_archive_with_another_picture_is_told(tmp_path: Path) -> None:
     data, archive = folder(tmp_path / "data"), tmp_path / "data.zip"
 
@@ -93,6 +118,10 @@ def test_an_archive_with_another_picture_is_told(tmp_path: Path) -> None:
     pack()
     assert told(archive, pack) == ""
     assert f"1 picture changed (rose/{first(data).name})" in told(archive, change)
+    whole = archive.read_bytes()
+    said = told(archive, lambda: archive.write_bytes(whole[: len(whole) // 2]))
+    assert "pictures removed or no longer readable (" in said, "a run that is done does not end with an error"
+    assert "no whole zip archive" in said
 
 
 def test_arrays_have_no_files(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def predict(
     standard input, one a line. Pictures that cannot be read are listed with their reason; the exit code is then 1.
     Several runs, RUN,RUN,…, answer together with the mean of their probabilities.
     """
-    from transferkit.delivery import answer_files, members, sorting
+    from transferkit.delivery import answer_files, answer_lines, members, sorting
     from transferkit.delivery import predict as room
     from transferkit.delivery.ray_predict import predictor_of
     from transferkit.features.extraction_engines import engine_of
@@ -114,9 +114,9 @@ def predict(
         else:
             folder = Path() if output is None else output.parent
             lines: Callable[[], Iterable[str]] = {
-                "csv": lambda: room.as_csv(stream, names, task, abstains=threshold is not None),
-                "json": lambda: room.as_json_lines(stream, top),
-                "table": lambda: room.as_table(stream, top, task, width),
+                "csv": lambda: answer_lines.as_csv(stream, names, task, abstains=threshold is not None),
+                "json": lambda: answer_lines.as_json_lines(stream, top),
+                "table": lambda: answer_lines.as_table(stream, top, task, width),
                 "submission": lambda: submission.lines(list(stream)) if submission else (),
                 "labelstudio": lambda: answer_files.label_studio(stream, names, task, folder, run),
                 "coco": lambda: answer_files.coco(stream, names, task, folder),

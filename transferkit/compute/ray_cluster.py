@@ -8,9 +8,11 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,12 @@ TOKEN = secrets.token_hex(32)
 # Of the environment; what begins with TRANSFERKIT_ goes too, secrets (HF_TOKEN) do not.
 HANDED = ("KERAS_BACKEND", "KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+
+
+def require_installed() -> None:
+    """Raise ConfigError where there is no Ray, before anything long is done. Imports nothing."""
+    if (sys.modules["ray"] if "ray" in sys.modules else find_spec("ray")) is None:
+        raise ConfigError(MISSING)
 
 
 def load() -> Any:

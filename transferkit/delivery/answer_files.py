@@ -47,8 +47,8 @@ def refuse_numbers(shape: str, task: str) -> None:
 def write_parquet(
     predictions: Iterable[Prediction], names: Sequence[str], task: str, output: Path, abstains: bool = False
 ) -> None:
-    """A table with the columns of `predict.as_csv`, numbers as float64; null where there is none. In `predicted`, names
-    that hold `;` stand in quotes.
+    """A table with the columns of `answer_lines.as_csv`, numbers as float64; null where there is none. In `predicted`,
+    names that hold `;` stand in quotes.
 
     Args:
         predictions: one a picture.

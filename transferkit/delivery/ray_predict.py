@@ -1,7 +1,7 @@
 """Answers for new pictures by the workers of a Ray cluster, in the order of the pictures.
 
-Paths travel, outputs come back: a picture is read by one worker and by nobody else. This process lists the pictures,
-chooses the engine by the first few, decides, and hands on.
+Paths travel, outputs come back: a picture is read by one worker, the first few also by this process, which chooses the
+engine by them. It lists the pictures, decides, and hands on.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class RayPredictor:
     def stream(self, sources: Iterable[Path], reporter: Reporter, total: int = 0) -> Generator[Prediction]:
         """A prediction per picture, in order, as `Predictor.stream` gives it. Memory stays bounded.
 
-        A picture that ends every process that reads it is one that cannot be read. `sources` are read to their end
+        A picture that ends every process that reads it is one that cannot be read, unless it is among the first, by
+        which this process chooses the engine. `sources` are read to their end
         before the first answer, whose number `total` need not be known therefore.
 
         Raises:

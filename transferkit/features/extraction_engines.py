@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from transferkit.compute.ray_cluster import Cluster, fitting
+from transferkit.compute.ray_cluster import Cluster, fitting, require_installed
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError, TrainingError
-from transferkit.features.ray_shards import A, RayShards, ShardWork
+from transferkit.features.ray_shards import RayShards
+from transferkit.features.shard_work import A, ShardWork
 from transferkit.features.shard_worker import Extraction, ShardWorker
 from transferkit.features.shards import Done, Extracted, Pictures, Shard, ShardQueue, Span
 
@@ -179,11 +180,12 @@ def engine_of(
         gpus: see there.
 
     Raises:
-        ConfigError: there is no such engine, or what has no effect with it.
+        ConfigError: there is no such engine, Ray is not installed, or what has no effect with the engine.
     """
     if name not in ("local", "ray"):
         raise ConfigError(f"--engine {name}: choose local or ray")
     if name == "ray":
+        require_installed()
         return RayActors(address, workers, cpus, gpus)
     given: Mapping[str, object] = {"address": address, "workers": workers, "worker-cpus": cpus, "worker-gpus": gpus}
     idle = [f"--{option}" for option, value in given.items() if value is not None]

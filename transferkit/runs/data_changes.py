@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,9 @@ def changes(then: Before | None, samples: Samples) -> Iterator[str]:
     """
     if then is None:
         return
-    parts = [*_of_files(then, samples), *_of_listing(then)]
+    changed, lost = _of_files(then, samples)
+    parts = [*_counted(changed, "changed"), *_counted(lost, "removed or no longer readable")]
+    parts += _of_listing(then, samples, set(lost))
     if parts:
         yield (
             f"the data was changed while this ran: {'; '.join(parts)}. The result is of the pictures as they were "
@@ -70,25 +72,26 @@ def changes(then: Before | None, samples: Samples) -> Iterator[str]:
         )
 
 
-def _of_files(then: Before, samples: Samples) -> Iterator[str]:
-    """Pictures of the run that are others by now, or gone."""
-    differing = np.flatnonzero(_states(then.samples) != then.states)
-    if not len(differing):
-        return
-    known = dict(zip(samples.paths, samples.sha256 or (), strict=False))
+def _of_files(then: Before, samples: Samples) -> tuple[list[str], list[str]]:
+    """Pictures of the run that are others by now, and those that are gone."""
     changed: list[str] = []
     lost: list[str] = []
+    differing = np.flatnonzero(_states(then.samples) != then.states)
+    known = dict(zip(samples.paths, samples.sha256 or (), strict=False)) if len(differing) else {}
     for path in (then.samples.paths[i] for i in differing):
         if path in known:
-            digest, reason = hash_or_reason((then.samples.root or Path()) / path)
+            try:
+                digest, reason = hash_or_reason((then.samples.root or Path()) / path)
+            except TransferKitError as error:  # of an archive that is cut short by now
+                digest, reason = "", str(error)
             if digest != known[path]:
                 (lost if reason else changed).append(path)
-    yield from _counted(changed, "changed")
-    yield from _counted(lost, "removed or no longer readable")
+    return changed, lost
 
 
-def _of_listing(then: Before) -> Iterator[str]:
-    """Pictures that were not there, and others whose label, part or group the data tells otherwise now."""
+def _of_listing(then: Before, samples: Samples, lost: Set[str]) -> Iterator[str]:
+    """Pictures that were not there, others of the run that the data does not list any more, beside those that are
+    `lost`, and those whose label, part or group it tells otherwise now."""
     if then.scan is None:
         return
     try:
@@ -101,6 +104,8 @@ def _of_listing(then: Before) -> Iterator[str]:
     was = _facts(then.samples)
     yield from _counted([path for path in now.paths if path not in was], "added")
     facts = _facts(now)
+    gone = [path for path in samples.paths if path in was and path not in facts and path not in lost]
+    yield from _counted(gone, "no longer listed")
     yield from _counted(
         [path for path in was if path in facts and facts[path] != was[path]], "given another label, part or group"
     )
@@ -111,13 +116,18 @@ def _told(samples: Samples) -> tuple[object, ...]:
 
 
 def _facts(samples: Samples) -> dict[str, tuple[bytes, str | None, str | None]]:
-    """By path what the data tells of each picture; targets by the names of their classes."""
+    """By path what the data tells of each picture; targets by the names of their classes, of several labels by those
+    that apply: one more class is no other label."""
     names = "\0".join(samples.classes).encode()
-    labels = (
-        (samples.classes[target].encode() for target in samples.targets)
-        if samples.targets.ndim == 1 and samples.targets.dtype.kind == "i"
-        else (names + target.tobytes() for target in samples.targets)
-    )
+    labels: Iterator[bytes]
+    if samples.kind.numbers:
+        labels = (names + target.tobytes() for target in samples.targets)
+    elif samples.targets.ndim == 1:
+        labels = (samples.classes[target].encode() for target in samples.targets)
+    else:
+        labels = (
+            "\0".join(sorted(samples.classes[i] for i in np.flatnonzero(target))).encode() for target in samples.targets
+        )
     return dict(zip(samples.paths, zip(labels, samples.split, samples.group, strict=True), strict=True))
 
 
