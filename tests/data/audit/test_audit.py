@@ -248,3 +248,7 @@ def test_of_very_many_copies_a_finding_names_some_and_counts_the_others(tmp_path
     assert finding.detail.count("copy-") == 10
     assert finding.detail.endswith("; and 20 more")
     assert len(finding.exclude) == 30
+    shutil.copy(folder / "a" / "0.png", folder / "b" / "other.png")
+    (finding,) = [finding for finding in check(folder).findings if finding.kind == "conflict"]
+    assert "is the same file as b/other.png (b); " in finding.detail
+    assert finding.other == "b/other.png"

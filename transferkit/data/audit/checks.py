@@ -160,8 +160,9 @@ def _copies(samples: Samples, members: list[int]) -> Iterator[Finding]:
     ranked = sorted(members, key=lambda i: (worth.get(samples.split[i] or "", 2), i))
     rest = tuple(samples.paths[i] for i in ranked[1:])
     if len(set(labels)) > 1:
-        pairs = _some([f"{shown(p)} ({label})" for p, label in zip(paths[1:], labels[1:], strict=True)])
-        yield Finding.of("conflict", paths[0], f"({labels[0]}) is the same file as {pairs}", tuple(paths), paths[1])
+        pairs = sorted(zip(paths[1:], labels[1:], strict=True), key=lambda pair: pair[1] == labels[0])  # others first
+        detail = f"({labels[0]}) is the same file as " + _some([f"{shown(path)} ({label})" for path, label in pairs])
+        yield Finding.of("conflict", paths[0], detail, tuple(paths), pairs[0][0])
         rest = ()
     if len({samples.split[i] for i in members} - {None}) > 1:
         first = samples.paths[ranked[0]]
