@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.ray_nodes import hold
-from transferkit.delivery.answer_worker import Answers, AnswerWorker
+from transferkit.delivery.answer_worker import AnswerWorker, ShardAnswers
 
 
 class Held(AnswerWorker):
     """Waits in each shard for leave to go on with it. Its process is killed by a picture called `poison.png`."""
 
-    def run(self, shard: Sequence[str]) -> Answers:
+    def run(self, shard: Sequence[str]) -> ShardAnswers:
         hold(shard[0])
         if any(Path(path).name == "poison.png" for path in shard):
             os.kill(os.getpid(), signal.SIGKILL)

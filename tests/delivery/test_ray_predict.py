@@ -26,7 +26,7 @@ from tests.marks import extended
 from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.delivery import ray_predict
-from transferkit.delivery.answer_worker import Answering, Answers, AnswerWorker
+from transferkit.delivery.answer_worker import AnswerParcel, AnswerWorker, ShardAnswers
 from transferkit.delivery.ray_predict import HELD, PredictionShards, RayPredictor
 from transferkit.delivery.tta_views import MIRRORED, PLAIN
 from transferkit.errors import ConfigError, TransferKitError
@@ -206,9 +206,9 @@ def test_the_asking_process_chooses_the_engine_and_workers_follow_and_tell(
 # ----------------------------------------------------------------------------------------------- what is refused
 
 
-def work_of(run: Any, folder: Path) -> Answering:
+def work_of(run: Any, folder: Path) -> AnswerParcel:
     list(RayPredictor.of(run.folder, Everywhere()).stream(sorted(folder.iterdir()), Reporter(quiet=True)))
-    found: Answering = Everywhere.last
+    found: AnswerParcel = Everywhere.last
     return found
 
 
@@ -277,7 +277,7 @@ def test_a_shard_has_whole_batches_and_its_answers_are_bounded(width: int, most:
 
 def test_an_answer_that_waits_holds_nothing_of_rays_memory() -> None:
     rows = np.random.default_rng(0).random((64, 1000), np.float32)
-    answer, buffers = Answers(rows=rows, bad=[(1, "empty")], notes=[], seconds=1.0, node="n"), []
+    answer, buffers = ShardAnswers(rows=rows, bad=[(1, "empty")], notes=[], seconds=1.0, node="n"), []
     found = pickle.loads(pickle.dumps(answer, protocol=5, buffer_callback=buffers.append))
     assert not buffers, "an array of its own would be a view into the object store"
     assert np.array_equal(found.rows, rows)

@@ -30,7 +30,7 @@ from transferkit.text import shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
+class AnswerParcel:
     """All that a worker needs to know, besides the pictures: it travels once.
 
     `files` are the models' files, each with its SHA-256, `looks` and `engines` what was chosen for each. `folder` is
@@ -49,7 +49,7 @@ class Answering:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Answers:
+class ShardAnswers:
     """What a worker answers: outputs [pictures that can be read, t], the places in the shard of the others with the
     reason, what it has to say, its seconds, and where it ran."""
 
@@ -84,7 +84,7 @@ def versions(engines: Sequence[Precision]) -> dict[str, str]:
 class AnswerWorker:
     """Answers shards, one after the other, in the process that it is made in."""
 
-    def __init__(self, work: Answering) -> None:
+    def __init__(self, work: AnswerParcel) -> None:
         self._work, self._reporter = work, Reporter(quiet=True)
 
     def begin(self, threads: int = 0) -> str:
@@ -122,7 +122,7 @@ class AnswerWorker:
                 "all machines share, under the same path"
             )
 
-    def run(self, shard: Sequence[str]) -> Answers:
+    def run(self, shard: Sequence[str]) -> ShardAnswers:
         """Answer for the pictures at these paths."""
         started, said = time.monotonic(), len(self._reporter.warnings)
         rows: list[np.ndarray] = []
@@ -132,7 +132,7 @@ class AnswerWorker:
                 bad.append((place, found.reason))
             else:
                 rows.append(found)
-        return Answers(
+        return ShardAnswers(
             rows=np.stack(rows) if rows else np.zeros((0, len(self._predictor.facts.classes)), np.float32), bad=bad,
             notes=self._reporter.warnings[said:], seconds=time.monotonic() - started, node=socket.gethostname(),
         )  # fmt: skip

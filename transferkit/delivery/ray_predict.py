@@ -15,7 +15,7 @@ from typing import Any
 from transferkit.console import Reporter
 from transferkit.data.images.decode import PictureError
 from transferkit.delivery import members
-from transferkit.delivery.answer_worker import Answering, Answers, AnswerWorker, versions
+from transferkit.delivery.answer_worker import AnswerParcel, AnswerWorker, ShardAnswers, versions
 from transferkit.delivery.members import Named
 from transferkit.delivery.predict import BLOCK, Prediction, Predictor, answered
 from transferkit.errors import ConfigError
@@ -34,7 +34,7 @@ NUMBER = 8  # bytes of a number of an answer, at most
 class PredictionShards:
     """Answers as a cluster gives them (see `ShardWork`): `parcel` for the pictures at `paths`, `width` numbers each."""
 
-    parcel: Answering
+    parcel: AnswerParcel
     paths: Sequence[Path]
     width: int
     called = "prediction"
@@ -128,19 +128,19 @@ class RayPredictor:
         here.settles = not self.actors.gpus
         seen = here.settle(paths[:BLOCK], len(paths), reporter)
         engines = [member.chosen for member in here.members]
-        work = Answering(
+        work = AnswerParcel(
             files=[(path, member.file) for path, member in zip(self.files, here.members, strict=True)],
             precision=self.precision, looks=[member.looks for member in here.members], engines=engines,
             folder=Path.cwd(), versions=versions(engines), seen=seen if isinstance(seen, Path) else None,
         )  # fmt: skip
         return PredictionShards(work, paths, len(here.facts.classes))
 
-    def _told(self, found: Answers | None) -> None:
+    def _told(self, found: ShardAnswers | None) -> None:
         for note in [] if found is None else found.notes:
             if note not in self.reporter.warnings:
                 self.reporter.warn(note)
 
-    def _predictions(self, paths: Sequence[Path], found: Answers | None) -> Iterator[Prediction]:
+    def _predictions(self, paths: Sequence[Path], found: ShardAnswers | None) -> Iterator[Prediction]:
         """Those of one span; None: it is the picture that ends every process that reads it."""
         bad = {0: ENDS} if found is None else dict(found.bad)
         rows = iter(() if found is None else found.rows)
@@ -148,7 +148,7 @@ class RayPredictor:
             what = PictureError(shown(path), bad[place]) if place in bad else next(rows)
             yield answered(path, what, self.here.facts, self.here.threshold)
 
-    def _close(self, shards: RayShards[Answers]) -> None:
+    def _close(self, shards: RayShards[ShardAnswers]) -> None:
         """What there is to say of machines, once all is answered."""
         lost = shards.queue.lost
         if len(shards.machines) > 1 or lost:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from transferkit.features.shards import Span
 
 
-class Answer(Protocol):
+class ShardAnswer(Protocol):
     """What comes back of a shard, at least: the seconds it took, and the machine."""
 
     @property
@@ -21,8 +21,8 @@ class Answer(Protocol):
         """The machine's name."""
 
 
-A = TypeVar("A", bound=Answer)
-A_co = TypeVar("A_co", bound=Answer, covariant=True)
+A = TypeVar("A", bound=ShardAnswer)
+A_co = TypeVar("A_co", bound=ShardAnswer, covariant=True)
 
 
 class Worker(Protocol[A_co]):
