@@ -61,6 +61,15 @@ def test_what_only_looks_like_a_change_is_none(tmp_path: Path) -> None:
     assert told(data, lambda: (data / "rose" / "notes.txt").write_text("of no class")) == ""
 
 
+def test_names_of_classes_that_are_no_unicode_end_no_run(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data")
+    try:
+        (data / "tulip").rename(data / os.fsdecode(b"tul\xffip"))
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    assert "1 picture added (rose/new.png)" in told(data, lambda: shutil.copy(first(data), data / "rose" / "new.png"))
+
+
 def test_a_folder_that_is_gone_is_told(tmp_path: Path) -> None:
     data = folder(tmp_path / "data")
     said = told(data, lambda: data.rename(tmp_path / "elsewhere"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Hashable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,19 +115,16 @@ def _told(samples: Samples) -> tuple[object, ...]:
     return samples.paths, samples.classes, samples.split, samples.group
 
 
-def _facts(samples: Samples) -> dict[str, tuple[bytes, str | None, str | None]]:
+def _facts(samples: Samples) -> dict[str, tuple[Hashable, str | None, str | None]]:
     """By path what the data tells of each picture; targets by the names of their classes, of several labels by those
     that apply: one more class is no other label."""
-    names = "\0".join(samples.classes).encode()
-    labels: Iterator[bytes]
+    labels: Iterator[Hashable]
     if samples.kind.numbers:
-        labels = (names + target.tobytes() for target in samples.targets)
+        labels = ((samples.classes, target.tobytes()) for target in samples.targets)
     elif samples.targets.ndim == 1:
-        labels = (samples.classes[target].encode() for target in samples.targets)
+        labels = (samples.classes[target] for target in samples.targets)
     else:
-        labels = (
-            "\0".join(sorted(samples.classes[i] for i in np.flatnonzero(target))).encode() for target in samples.targets
-        )
+        labels = (frozenset(samples.classes[i] for i in np.flatnonzero(target)) for target in samples.targets)
     return dict(zip(samples.paths, zip(labels, samples.split, samples.group, strict=True), strict=True))
 
 
