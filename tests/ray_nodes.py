@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from transferkit.compute import ray_cluster
@@ -64,3 +66,16 @@ def begun(signs: Path, count: int, seconds: float = 200) -> list[tuple[str, str,
         assert time.monotonic() < ends, f"{len(found)} of {count} shards began"
         time.sleep(0.05)
     return [(first, node, int(process)) for first, node, process in found]
+
+
+def lose_a_worker_and_a_node(cluster: Any, signs: Path) -> None:
+    """Once each of three nodes has begun a shard, kill the worker of one and remove another; then let all go on."""
+    three = begun(signs, 3)
+    assert len({node for _, node, _ in three}) == 3
+    victim = next(process for _, node, process in three if node != cluster.third.node_id)
+    lost = next(process for _, node, process in three if node == cluster.third.node_id)
+    os.kill(victim, signal.SIGKILL)
+    cluster.remove_node(cluster.third, allow_graceful=False)
+    psutil.wait_procs([psutil.Process(p) for p in (victim, lost) if psutil.pid_exists(p)], timeout=90)
+    begun(signs, 4)  # who took the killed one's place has begun its shard
+    (signs / "go").touch()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +16,7 @@ import pytest
 from tests.cli.calls import call
 from tests.delivery.ray_predict_job import Held
 from tests.marks import RAY
-from tests.ray_nodes import ROOT, SIGNS, begun, three_nodes
+from tests.ray_nodes import ROOT, SIGNS, begun, lose_a_worker_and_a_node, three_nodes
 from transferkit.delivery import ray_predict
 from transferkit.features import ray_shards, shards
 from transferkit.features.shards import ENDS
@@ -86,15 +84,7 @@ def test_a_killed_worker_a_lost_node_and_a_deadly_picture_change_no_other_answer
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    three = begun(signs, 3)
-    assert len({node for _, node, _ in three}) == 3
-    victim = next(process for _, node, process in three if node != cluster.third.node_id)
-    lost = next(process for _, node, process in three if node == cluster.third.node_id)
-    os.kill(victim, signal.SIGKILL)
-    cluster.remove_node(cluster.third, allow_graceful=False)
-    psutil.wait_procs([psutil.Process(p) for p in (victim, lost) if psutil.pid_exists(p)], timeout=90)
-    begun(signs, 4)  # who took the killed one's place has begun its shard
-    (signs / "go").touch()
+    lose_a_worker_and_a_node(cluster, signs)
     thread.join(200)
     assert found, "the answers did not end"
     assert found[0][:-1] == expected, "to the last bit, in the order of the pictures"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -18,7 +16,7 @@ import pytest
 import transferkit as tk
 from tests.features.ray_job import Held, settings
 from tests.marks import RAY
-from tests.ray_nodes import ROOT, SIGNS, begun, three_nodes
+from tests.ray_nodes import ROOT, SIGNS, begun, lose_a_worker_and_a_node, three_nodes
 from transferkit.data.source import scan
 from transferkit.features import extraction_engines, ray_shards, shard_store, store
 
@@ -140,15 +138,7 @@ def test_a_killed_worker_and_a_lost_node_cost_their_shards_and_no_row(cluster, d
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(asked(digits, cluster)), daemon=True)
     thread.start()
-    three = begun(signs, 3)
-    assert len({node for _, node, _ in three}) == 3
-    victim = next(process for _, node, process in three if node != cluster.third.node_id)
-    lost = next(process for _, node, process in three if node == cluster.third.node_id)
-    os.kill(victim, signal.SIGKILL)
-    cluster.remove_node(cluster.third, allow_graceful=False)
-    psutil.wait_procs([psutil.Process(p) for p in (victim, lost) if psutil.pid_exists(p)], timeout=90)
-    begun(signs, 4)  # who took the killed one's place has begun its shard
-    (signs / "go").touch()
+    lose_a_worker_and_a_node(cluster, signs)
     thread.join(200)
     assert found, "the extraction did not end"
     report = found[0]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 import numpy as np
@@ -19,6 +20,9 @@ from rich.cells import cell_len, set_cell_size
 
 from transferkit.text import shown
 
+if TYPE_CHECKING:
+    from transferkit.data.samples import Samples
+
 Way = Literal["kitty", "iterm", "blocks"]
 Tile = tuple[Image.Image | None, str]  # a picture (None: it cannot be read), and its label
 _ACROSS = 5  # pictures in a row
@@ -26,6 +30,7 @@ _WIDEST = 20  # columns of a picture
 _NARROWEST = 10
 _GAP = 1
 _DENSE = 10  # pixels of a column, for terminals that show real pictures
+_SIDE = 200  # pixels that are decoded at least
 _CHUNK = 4096  # bytes that kitty takes at a time
 
 
@@ -47,6 +52,26 @@ def way() -> Way | None:
     if not sys.stdout.isatty() or encoding.lower().replace("-", "") != "utf8":
         return None
     return way_of(os.environ)
+
+
+def show(samples: Samples) -> None:
+    """Ten of the pictures, where standard output is a terminal that shows them."""
+    from transferkit.data.dataset_summary import shown_pictures
+    from transferkit.data.images.decode import DecodeSettings, open_picture
+    from transferkit.data.images.opening import PictureError
+    from transferkit.data.images.thumbnail import DEEP
+
+    by = way()
+    if by is None:
+        return
+    tiles: list[Tile] = []
+    settings = DecodeSettings(_SIDE, intensity=DEEP)
+    for index in shown_pictures(samples):
+        try:
+            tiles.append((open_picture(samples.source(index), settings), samples.label(index)))
+        except PictureError as error:
+            tiles.append((None, error.reason))
+    draw(tiles, by, shutil.get_terminal_size().columns)
 
 
 def draw(tiles: Sequence[Tile], by: Way, columns: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHEETS = (".png", ".jpg", ".jpeg")
-SIDE = 200  # pixels that are decoded at least, of what a terminal shows
 OUTPUT = click.Path(dir_okay=False, path_type=Path)
 PAGE, PICTURE = b"<!doctype html>", (b"\x89PNG", b"\xff\xd8\xff")  # what is only looked at begins so
 
@@ -179,7 +177,9 @@ def summary(source: str, as_json: bool, quiet: bool, html: Path | None, **how: U
         write_text(html, summary_page(samples))
     _print(result if as_json else in_words(result))
     if not as_json and not quiet:
-        _show(samples)
+        from transferkit.cli import _pictures
+
+        _pictures.show(samples)
 
 
 @data.command(
@@ -271,27 +271,6 @@ def parse_ratios(text: str) -> tuple[float, ...]:
         return tuple(int(part) if part.isdecimal() else float(part) for part in parts)
     except ValueError as error:
         raise ConfigError(f"--split {text!r} is not three numbers such as .7,.15,.15 or 700,150,150") from error
-
-
-def _show(samples: Samples) -> None:
-    """Ten of the pictures, where standard output is a terminal that shows them."""
-    from transferkit.cli import _pictures
-    from transferkit.data.dataset_summary import shown_pictures
-    from transferkit.data.images.decode import DecodeSettings, open_picture
-    from transferkit.data.images.opening import PictureError
-    from transferkit.data.images.thumbnail import DEEP
-
-    by = _pictures.way()
-    if by is None:
-        return
-    tiles: list[_pictures.Tile] = []
-    settings = DecodeSettings(SIDE, intensity=DEEP)
-    for index in shown_pictures(samples):
-        try:
-            tiles.append((open_picture(samples.source(index), settings), samples.label(index)))
-        except PictureError as error:
-            tiles.append((None, error.reason))
-    _pictures.draw(tiles, by, shutil.get_terminal_size().columns)
 
 
 def _required(source: str | None, suspects: int | None) -> str:

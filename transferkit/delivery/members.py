@@ -43,7 +43,7 @@ class Member:
     """A loaded model and the looks by which it sees each picture; `columns` puts its outputs into the common order.
 
     `file` is the SHA-256 of the model's file, by which it is remembered which engine answers fastest; without it,
-    Keras does.
+    Keras does. `chosen` is the one that answers, and its format.
     """
 
     model: Any
@@ -53,14 +53,14 @@ class Member:
     columns: np.ndarray | None = None
     file: str = ""
     settings: DecodeSettings = field(init=False)
+    chosen: Precision = field(init=False)
     _how: Precision = field(init=False)
     _passes: dict[int, compute.Forward] = field(init=False, default_factory=dict)
     _engine: compute.Forward | None = field(init=False, default=None)
-    _chosen: Precision = field(init=False)
 
     def __post_init__(self) -> None:
         self.settings = self.facts.decoding()
-        self._how = self._chosen = candidates(self.precision)[0]
+        self._how = self.chosen = candidates(self.precision)[0]
 
     def applied(self) -> AbstractContextManager[None]:
         """The context in which the model computes in its precision."""
@@ -91,13 +91,8 @@ class Member:
         self._use(chosen, Passes(reporter))
 
     def _use(self, chosen: Precision, passes: Passes) -> None:
-        self._chosen = chosen
+        self.chosen = chosen
         self._engine = passes.guarded(self.model, chosen) if chosen.engine else None
-
-    @property
-    def chosen(self) -> Precision:
-        """By what it answers, and in which format."""
-        return self._chosen
 
     @property
     def settled(self) -> bool:

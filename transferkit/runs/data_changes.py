@@ -51,8 +51,8 @@ def before(samples: Samples, source: Any, scan: Callable[[], Samples]) -> Before
     return Before(samples, _states(samples), scan if near else None)
 
 
-def changes(then: Before | None, samples: Samples) -> Iterator[str]:
-    """A sentence where data was changed, removed or added meanwhile.
+def changes(then: Before | None, samples: Samples) -> str | None:
+    """A sentence where data was changed, removed or added meanwhile; None where it was not.
 
     A file that was written is hashed again, others are only looked up; and the data is listed again.
 
@@ -61,15 +61,16 @@ def changes(then: Before | None, samples: Samples) -> Iterator[str]:
         samples: the pictures of the run, hashed.
     """
     if then is None:
-        return
+        return None
     changed, lost = _of_files(then, samples)
     parts = [*_counted(changed, "changed"), *_counted(lost, "removed or no longer readable")]
     parts += _of_listing(then, samples, set(lost))
-    if parts:
-        yield (
-            f"the data was changed while this ran: {'; '.join(parts)}. The result is of the pictures as they were "
-            "read, which splits.csv lists; to learn from the data as it is now, start again with another --output"
-        )
+    if not parts:
+        return None
+    return (
+        f"the data was changed while this ran: {'; '.join(parts)}. The result is of the pictures as they were read, "
+        "which splits.csv lists; to learn from the data as it is now, start again with another --output"
+    )
 
 
 def _of_files(then: Before, samples: Samples) -> tuple[list[str], list[str]]:

@@ -269,7 +269,7 @@ class Job:
         del trained, choice  # see there
         assessment.run()
         self.shipped = assessment.shipped
-        for sentence in changes(self.intake.before, self.samples):
+        if (sentence := changes(self.intake.before, self.samples)) is not None:
             self.reporter.warn(sentence)
         record.warnings = self.reporter.warnings
 
