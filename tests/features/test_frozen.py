@@ -216,3 +216,19 @@ def test_a_network_trained_whole_is_fed_pixels(mini, samples, views):
     assert rows is None
     assert parts.tail is mini.model
     assert frozen.pixels(samples).shapes == [(32, 32, 3)]
+
+
+def test_how_features_are_computed_is_settled_without_pictures_of_the_test(mini, samples, views, monkeypatch):
+    looked_at: set[int] = set()
+    pixels = Views.pixels
+
+    def noted(self, samples, pictures, *more, **options):
+        looked_at.update(map(int, pictures))
+        return pixels(self, samples, pictures, *more, **options)
+
+    monkeypatch.setattr(Views, "pixels", noted)
+    part = below(mini, views, precision="bfloat16")
+    wanted = {i: range(1) for i in range(len(samples)) if i % 3}
+    part.choose_precision(part.pooled(), samples, wanted)
+    assert looked_at
+    assert looked_at <= wanted.keys()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,7 +93,7 @@ class Frozen:
         for kind in kinds:
             if self.cache is False:
                 self._hold(kind, names)
-            elif self._worth_storing(kind, samples, names, len(wanted)):
+            elif self._worth_storing(kind, samples, names, wanted):
                 promised += self._open(kind, names, promised)
         stored = [kind for kind in kinds if kind.features is not None]
         if not stored:
@@ -134,17 +135,17 @@ class Frozen:
         engine fails."""
         return self._passes.guarded(model, self.precision)
 
-    def _worth_storing(self, kind: Rows, samples: Samples, names: Sequence[str], pictures: int) -> bool:
+    def _worth_storing(self, kind: Rows, samples: Samples, names: Sequence[str], wanted: Collection[int]) -> bool:
         """Whether reading rows of a cut is expected to cost less than computing them each time they are read."""
         size = row_bytes(kind.width)
         if self.cache or kind.tail is None or len(names) * size < LARGE:
             return True
         lacking = len(open_set(self.spec(kind), kind.shapes).missing(names))
-        visits = self.settings.epochs * pictures
+        visits = self.settings.epochs * len(wanted)
         with applied(kind.model, self.precision):
             run = self.compiled(kind.model)
             key = {**self._key(kind), "precision": self.precision.name, "how": self.precision.how}
-            cost = measured(key, root(), lambda: self._some(samples), run, FORWARD_BATCH)
+            cost = measured(key, root(), lambda: self._some(samples, wanted), run, FORWARD_BATCH)
         again, stored = cost.again(visits), cost.stored(visits, lacking, size)
         self.reporter.say(
             f"activations ({kind.label}, {lacking * size / 1e9:.1f} GB): storing and reading them costs about "
@@ -222,9 +223,8 @@ class Frozen:
         """Decide how the frozen part computes the rows of `wanted`, before anything is computed. The pictures may be a
         sample of data that has so many `times` as many."""
         rows = round(times * sum(len(views) for views in wanted.values()))
-        self.precision = choose(
-            self.settings.precision, kind.model, lambda: self._some(samples), rows, self._key(kind), self.reporter
-        )
+        some, key = partial(self._some, samples, wanted), self._key(kind)
+        self.precision = choose(self.settings.precision, kind.model, some, rows, key, self.reporter)
         if self.settings.precision == "auto" and engine_choice.offered():
             self.precision = engine_choice.choose(
                 self.precision, self._work(kind, samples, wanted, times), self.reporter
@@ -248,8 +248,9 @@ class Frozen:
             return round(times * (len(names) - len(here)))
 
         return engine_choice.Work(
-            network=kind.model, pixels=lambda: self._some(samples), batch=FORWARD_BATCH, parallel=at_once(kind.model),
-            key=self._key(kind), compiled=lambda option: self._passes.of(kind.model, option), lacking=lacking,
+            network=kind.model, pixels=partial(self._some, samples, wanted), batch=FORWARD_BATCH,
+            parallel=at_once(kind.model), key=self._key(kind), lacking=lacking,
+            compiled=lambda option: self._passes.of(kind.model, option),
         )  # fmt: skip
 
     def refuse_engine(self, kind: Rows, why: str) -> None:
@@ -263,7 +264,7 @@ class Frozen:
         return {"network": backbone.row.name, "size": backbone.size, "rows": kind.label,
                 "weights": backbone.weights_sha256}  # fmt: skip
 
-    def _some(self, samples: Samples) -> np.ndarray:
-        """uint8 [16, size, size, 3] of pictures from all over the data."""
-        chosen = np.linspace(0, len(samples) - 1, 16).astype(int)
-        return self.views.pixels(samples, chosen)
+    def _some(self, samples: Samples, wanted: Collection[int]) -> np.ndarray:
+        """uint8 [16, size, size, 3] of pictures from all over `wanted`: those of the test have no part in a choice."""
+        rows = np.sort(np.fromiter(wanted, np.int64, len(wanted)))
+        return self.views.pixels(samples, rows[np.linspace(0, len(rows) - 1, 16).astype(int)])

@@ -218,6 +218,23 @@ def _statistic(x: Any, statistic: str, name: str, patches: int) -> Any:
     return keras.ops.sqrt(keras.ops.var(x, axis=axes) + 1e-12)
 
 
+def last_layer(found: Taps, output: Any) -> Any:
+    """The tensor of those columns of tapped rows that are of the last layer.
+
+    Args:
+        found: where the network is tapped.
+        output: the tensor of its output.
+
+    Returns:
+        float32 [n, d].
+    """
+    import keras
+
+    statistics = ("cls", "mean") if found.patches and len(output.shape) == 3 else ("mean",)
+    vectors = [_statistic(output, one, f"last_layer_{one}", found.patches) for one in statistics]
+    return vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(dtype="float32")(vectors)
+
+
 def tapping_model(backbone: LoadedBackbone, found: Taps, also: Sequence[Any] = ()) -> keras.Model:
     """A model from pictures to tapped rows.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -57,16 +58,29 @@ def features(
         For each part features float32 [n, D] and targets.
     """
     columns = slice(*trained.places[place]) if trained.places else slice(None)
+    wanted = {int(i): range(1) for part in parts for i in part}
+    with as_it_came(work, trained):
+        work.frozen.prepare([trained.features], samples, wanted)
+        source = work.frozen.source(trained.features, samples, wanted)
+        return [Split(_vectors(source, part, columns), samples.targets[part]) for part in parts]
+
+
+@contextmanager
+def as_it_came(work: recipe.Recipe, trained: recipe.Trained) -> Iterator[None]:
+    """The network has the weights from before it was trained, inside `with`.
+
+    Args:
+        work: the recipe, whose network it is.
+        trained: what it came to.
+    """
     model = work.backbone.model
     tuned = compute.values(model.weights)
     if trained.pretrained:
         compute.assign(model.weights, trained.pretrained)
-    wanted = {int(i): range(1) for part in parts for i in part}
-    work.frozen.prepare([trained.features], samples, wanted)
-    source = work.frozen.source(trained.features, samples, wanted)
-    found = [Split(_vectors(source, part, columns), samples.targets[part]) for part in parts]
-    compute.assign(model.weights, tuned)
-    return found
+    try:
+        yield
+    finally:
+        compute.assign(model.weights, tuned)
 
 
 def _vectors(source: Any, pictures: Pictures, columns: slice) -> np.ndarray:

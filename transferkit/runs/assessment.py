@@ -24,6 +24,7 @@ from transferkit.quantities import plural
 from transferkit.runs import analysis, typical_features, uses
 from transferkit.runs.context import RunContext, rows_of
 from transferkit.runs.manifest import Manifest, repeatable
+from transferkit.runs.one_pass import both
 from transferkit.runs.packaging import Packaging
 from transferkit.runs.random_baseline import random_weights
 from transferkit.runs.run_record import RunRecord, TestSplitRecord
@@ -75,12 +76,13 @@ class Assessment:
             if not self.trained.joined:
                 self._save_typical()
         self._tell(metrics, scored=False)
-        one_pass = self._one_pass(features["train"])
-        outputs, vectors = packaging.test(metrics, one_pass is not None)
+        width = features["train"].x.shape[1]
+        with analysis.as_it_came(self.work, self.trained):
+            outputs, vectors = packaging.test(metrics, lambda model: both(model, self.work, self.trained, width))
         self.shipped = packaging.shipped
         self._tell(metrics, scored=True)
         if len(context.test):
-            features["test"] = self._tested(vectors, one_pass)
+            features["test"] = self._tested(vectors)
             self._count_use(metrics)
             self._compare(metrics, features, probe, outputs)
         del outputs, vectors
@@ -117,24 +119,12 @@ class Assessment:
         found = analysis.features(self.work, self.trained, context.samples, [self._train, judged])
         return dict(zip(("train", "val"), found, strict=True))
 
-    def _one_pass(self, train: Split) -> slice | None:
-        """Where the vectors of the last layer of the network as it came are among those that go into the shipped
-        model's head; None where they are not, or not in the same arithmetic: a tail was trained, there are several
-        networks, or features were computed in fewer bits."""
-        trained = self.trained
-        if trained.tuned is not None or trained.joined or self.work.frozen.precision.name != "float32":
-            return None
-        if not trained.places:
-            return slice(0, train.x.shape[1])
-        (start, stop), (first, end) = trained.places["last"], trained.places["head"]
-        return slice(start - first, stop - first) if first <= start < stop <= end else None
-
-    def _tested(self, vectors: np.ndarray | None, where: slice | None) -> Split:
+    def _tested(self, vectors: np.ndarray | None) -> Split:
         """Vectors of the test pictures: those out of the shipped model's own pass, or another pass."""
         context = self.context
-        if vectors is not None and where is not None:
+        if vectors is not None:
             # A copy, so that the answers beside them are not held as well.
-            found = Split(np.ascontiguousarray(vectors[:, where]), context.samples.targets[context.test])
+            found = Split(np.ascontiguousarray(vectors), context.samples.targets[context.test])
             release(vectors)
             return found
         return analysis.features(self.work, self.trained, context.samples, [context.test])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from transferkit.evaluation import abstention, calibration, metric_registry, met
 from transferkit.evaluation.metrics_record import FoldScores, MetricsRecord
 from transferkit.evaluation.scores import CountedScores
 from transferkit.record import SCHEMA_VERSION
-from transferkit.runs import analysis, model_file, scoring, typical_features
+from transferkit.runs import analysis, model_file, scoring
 from transferkit.runs.context import RunContext
 from transferkit.runs.half_weights import Halved
 from transferkit.runs.model_facts import DecodeRecord, ModelFacts
@@ -122,11 +123,18 @@ class Packaging:
         confidence, right = (np.concatenate(column) for column in zip(*found, strict=True))
         return confidence, right
 
-    def test(self, found: MetricsRecord, vectors: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+    def test(
+        self, found: MetricsRecord, beside: Callable[[keras.Model], tuple[keras.Model, slice] | None]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """The test split, read here and nowhere else: every choice has been made and the model is on disk.
 
-        Fills in `found.test`, and returns the model's answers [n, t]; with `vectors` also what goes into its head
-        [n, d], out of the same pass of the saved graph.
+        Args:
+            found: its `test` is filled in.
+            beside: gives of the saved model one that also has what else is wanted, and in which of its further columns
+                that is; or None (`one_pass.both`).
+
+        Returns:
+            The model's answers [n, t], and those columns [n, d], out of one pass of the saved graph.
         """
         context, facts, test = self.context, self.facts, self.context.test
         samples = context.samples.select(test)
@@ -136,7 +144,7 @@ class Packaging:
             write_predictions(context.layout, samples, nothing, facts.thresholds)
             return nothing, None
         self.shipped = model_file.load(context.layout.model)
-        model = typical_features.with_features(self.shipped) if vectors else self.shipped
+        model, columns = beside(self.shipped) or (self.shipped, None)
         rows = scoring.predictions(model, samples, facts.decoding(), context.reporter, "scoring the test pictures")
         outputs, below = np.split(rows, [len(context.classes)], axis=1)
         scores = scoring.scores(samples, outputs, context.settings.seed, facts.limits(), extra=self._extra)
@@ -144,4 +152,4 @@ class Packaging:
         write_predictions(context.layout, samples, outputs, facts.thresholds)
         if samples.kind.abstains:
             analysis.abstain_on_test(found, outputs, samples.targets)
-        return outputs, below if vectors else None
+        return outputs, None if columns is None else below[:, columns]

@@ -4,7 +4,7 @@ effect on a network. Nothing is trained here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -105,6 +105,17 @@ def tail_name(policy: str, phases: int) -> str:
         phases: how many follow the head's.
     """
     return "tail" if phases == 1 else f"tail {policy}"
+
+
+def steps_until(chosen: str, steps: Sequence[str]) -> Sequence[str]:
+    """The freeze policies of the phases up to one of them: what had been trained by then.
+
+    Args:
+        chosen: the phase's name.
+        steps: the policies of all phases after the head's, in their order.
+    """
+    names = [tail_name(policy, len(steps)) for policy in steps]
+    return steps[: names.index(chosen) + 1]
 
 
 def tail_phase(
