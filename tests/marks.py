@@ -60,12 +60,17 @@ def as_ordinary_user(work: Callable[[], T]) -> T:
     """What `work` gives in a thread for which permissions count for good, so that `os.access` says so as well."""
 
     def bound() -> T:
-        if _is_superuser():
-            _without(effective=True, permitted=True)
+        be_ordinary_user()
         return work()
 
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(bound).result()
+
+
+def be_ordinary_user() -> None:
+    """Permissions count from now on for this thread, and for those that it starts."""
+    if _is_superuser():
+        _without(effective=True, permitted=True)
 
 
 def _is_superuser() -> bool:
