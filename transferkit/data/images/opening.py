@@ -78,9 +78,8 @@ def header_in(handle: IO[bytes], name: str) -> Header:
     orientation = orientation_of(image)
     frames = 0
     with suppress(*DAMAGE):
-        if image.format == "TIFF" and (why := tiff_pages.too_much(handle)):
-            raise OSError(why)
-        frames = int(getattr(image, "n_frames", 1))
+        uncounted = image.format == "TIFF" and tiff_pages.too_much(handle)
+        frames = 0 if uncounted else int(getattr(image, "n_frames", 1))
     return Header(image.size, image.mode, str(image.format), frames, orientation)
 
 
