@@ -3,11 +3,14 @@
 import ctypes
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+
+T = TypeVar("T")
 
 
 def extended(values: Iterable[Any], those: Collection[Any], spread: bool = False) -> list[Any]:
@@ -43,18 +46,57 @@ CAPABILITIES = 1 << 1 | 1 << 2
 @contextmanager
 def ordinary_user() -> Iterator[None]:
     """Permissions count for this thread and those that it starts, though it be the superuser's."""
-    if os.name != "posix" or os.getuid() != 0:
+    if not _is_superuser():
         yield
         return
-    if sys.platform != "linux":
-        pytest.skip("the superuser reads everything")
-    library, head = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
-    kept = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
-    assert library.capget(head, kept) == 0
-    without = type(kept)(*kept)
-    without[0] &= ~CAPABILITIES
-    assert library.capset(head, without) == 0
+    kept = _without(effective=True)
     try:
         yield
     finally:
-        assert library.capset(head, kept) == 0
+        _give_back(kept)
+
+
+def as_ordinary_user(work: Callable[[], T]) -> T:
+    """What `work` gives in a thread for which permissions count for good, so that `os.access` says so as well."""
+
+    def bound() -> T:
+        be_ordinary_user()
+        return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(bound).result()
+
+
+def be_ordinary_user() -> None:
+    """Permissions count from now on for this thread, and for those that it starts."""
+    if _is_superuser():
+        _without(effective=True, permitted=True)
+
+
+def _is_superuser() -> bool:
+    if os.name != "posix" or os.getuid() != 0:
+        return False
+    if sys.platform != "linux":
+        pytest.skip("the superuser reads everything")
+    return True
+
+
+def _system() -> tuple[ctypes.CDLL, Any]:
+    return ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+
+
+def _without(effective: bool, permitted: bool = False) -> Any:
+    """Take `CAPABILITIES` from this thread; gives what it had."""
+    library, head = _system()
+    kept = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; twice
+    assert library.capget(head, kept) == 0
+    without = type(kept)(*kept)
+    for place, taken in enumerate((effective, permitted)):
+        without[place] &= ~CAPABILITIES if taken else ~0
+    assert library.capset(head, without) == 0
+    return kept
+
+
+def _give_back(kept: Any) -> None:
+    library, head = _system()
+    assert library.capset(head, kept) == 0

@@ -77,9 +77,9 @@ def _undisturbed(session: Session, words: tuple[Any, ...], under: str) -> tuple[
 
 
 def differences(said: Said, run: Path, whole: Path) -> list[str]:
-    """What is another in a run that was gone on with than in the one that nothing disturbed."""
+    """What is another in a run that was disturbed, or gone on with, than in the one that nothing disturbed."""
     if said.code != 0:
-        return [f"not resumed ({said.code}): {said.tail()}"]
+        return [f"not finished ({said.code}): {said.tail()}"]
     found = []
     for name in ("metrics.json", "history.csv", "trials.csv", "splits.csv"):
         one, other = told(run / name), told(whole / name)

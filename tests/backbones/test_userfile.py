@@ -1,5 +1,7 @@
 """A user's own .keras file as a backbone."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -131,6 +133,16 @@ def test_damaged_and_unsafe_files(tmp_path):
     keras.Sequential([keras.Input((8, 8, 3)), L.Lambda(lambda x: x * 2)]).save(tmp_path / "lambda.keras")
     with pytest.raises(BackboneError, match=r"safe mode.*made of Keras' own layers"):
         userfile.open_file(str(tmp_path / "lambda.keras"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 700 + "1" + "}" * 700], ids=["no JSON", "just parsed"])
+def test_a_config_nested_without_end_is_one_error(text, tmp_path):
+    with zipfile.ZipFile(tmp_path / "nested.keras", "w") as archive:
+        archive.writestr("config.json", text)
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", b"")
+    with pytest.raises(BackboneError, match=r"nested\.keras cannot be loaded in Keras' safe mode.*recursion"):
+        userfile.open_file(str(tmp_path / "nested.keras"))
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8,)])

@@ -248,6 +248,15 @@ def test_an_output_below_a_file_inside_the_data_or_without_permission_is_refused
     refused(call("finetune", data, *MINI, "--output", here / "locked"), "no permission to write in")
 
 
+@pytest.mark.parametrize("before", ["", "last:", "from:"])
+@pytest.mark.parametrize("option", ["unfreeze", "image-size", "frames", "views", "head-width", "seed", "class-level"])
+def test_a_value_of_5000_digits_is_refused_in_few_words(option: str, before: str, here: Path) -> None:
+    """Python makes no numbers of as many."""
+    result = call("finetune", sound(here), *MINI, f"--{option}", before + "9" * 5000)
+    refused(result, "9" * 100)
+    assert len(result.err) < 1000
+
+
 def naming(place: Path, data: Path) -> list[tuple[object, ...]]:
     """Commands with a name of the user's where one may stand."""
     return [

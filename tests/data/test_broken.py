@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from PIL import Image
 
 from tests.data.pictures import encoded, photo
+from tests.marks import as_ordinary_user
 from transferkit.data.audit.audit import check
 from transferkit.data.images.decode import DecodeSettings, PictureError, decode
+from transferkit.data.images.opening import header_in
 from transferkit.data.source import scan
 from transferkit.errors import DataError
 
@@ -150,8 +154,6 @@ def nothing(path: Path) -> None:
 def without_permission(path: Path) -> None:
     path.write_bytes(JPEG)
     path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read everything")
 
 
 ODD_FILES: dict[Callable[[Path], None], str] = {
@@ -171,7 +173,7 @@ def test_what_is_no_plain_file_is_refused_without_waiting(make: Callable[[Path],
     path = tmp_path / "x.jpg"
     make(path)
     with pytest.raises(PictureError, match=ODD_FILES[make]):
-        decode(path, SETTINGS)
+        as_ordinary_user(lambda: decode(path, SETTINGS))
 
 
 def test_a_file_that_may_not_be_read_is_refused_for_every_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,3 +290,67 @@ def test_the_libraries_below_print_nothing_of_their_own(tmp_path: Path) -> None:
     )
     assert said.stdout.splitlines() == ["a.tif damaged", "b.bmp too_large", "c.tif read", "d.jpg read"]
     assert said.stderr == ""
+
+
+# ------------------------------------------------------------------------------------------ TIFFs that claim much
+
+
+def tiff(pages: int = 1, big: bool = False, **others: tuple[int, int]) -> bytes:
+    """A grey TIFF of 8 × 8 zeros, whose other tags have so many values of a type; the values of all are zeros."""
+    tags = {256: (4, 1, 8), 257: (4, 1, 8), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8),
+            277: (3, 1, 1), 278: (4, 1, 8), 279: (4, 1, 64)}  # fmt: skip
+    tags |= {int(tag[1:]): (form, many, 16) for tag, (form, many) in others.items()}
+    number, entry, place = ("<Q", "<HHQQ", "<Q") if big else ("<H", "<HHII", "<I")
+    size = struct.calcsize(number) + len(tags) * struct.calcsize(entry) + struct.calcsize(place)
+    head = b"II+\0\x08\0\0\0" if big else b"II*\0"
+    out, at = bytearray(head + struct.pack(place, 16 if big else 8)), 16 if big else 8
+    for page in range(pages):
+        at += size
+        out += struct.pack(number, len(tags)) + b"".join(struct.pack(entry, tag, *tags[tag]) for tag in sorted(tags))
+        out += struct.pack(place, at if page < pages - 1 else 0)
+    widths = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 12: 8}
+    return bytes(out) + bytes(max((widths[form] * many for form, many in others.values()), default=64))
+
+
+MANY = 1_000_000
+CLAIMS = {
+    "strips": {"t273": (1, MANY), "t279": (1, MANY)}, "strips of long": {"t273": (4, MANY)},
+    "tiles": {"t324": (4, MANY)},
+    "bits": {"t258": (5, MANY)}, "resolutions": {"t282": (12, MANY)}, "of a BigTIFF": {"t273": (4, MANY), "big": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_tiff_of_a_million_strips_or_values_is_refused_at_once(claim: str) -> None:
+    """Ten megabytes of them took a minute."""
+    content, began = tiff(**CLAIMS[claim]), time.process_time()  # type: ignore[arg-type]
+    for work in (lambda: decode(content, SETTINGS), lambda: header_in(io.BytesIO(content), "a.tif")):
+        with pytest.raises(PictureError, match=r"has 1,000,000 (strips or tiles|values of the tag \d+)") as caught:
+            work()
+        assert caught.value.kind == "too_large"
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_of_many_pages_is_read_and_the_pages_of_one_of_far_too_many_are_not_counted(big: bool) -> None:
+    began = time.process_time()
+    for pages, told in ((1, 1), (300, 300), (30_000, 0)):
+        content = tiff(pages, big)
+        assert decode(content, SETTINGS).shape == (24, 24, 3)
+        assert header_in(io.BytesIO(content), "a.tif").frames == told
+    assert time.process_time() - began < 3
+    ring = bytearray(tiff(2, big))
+    ring[-64 - struct.calcsize("<Q" if big else "<I") : -64] = struct.pack("<Q" if big else "<I", 16 if big else 8)
+    assert header_in(io.BytesIO(bytes(ring)), "a.tif").frames < 30
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 12, 15, 40])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_that_ends_in_its_tags_is_damaged(big: bool, size: int) -> None:
+    with pytest.raises(PictureError, match=r"damaged|unknown content"):
+        decode(tiff(big=big)[:size], SETTINGS)
+
+
+def test_values_of_private_tags_are_none_of_ours() -> None:
+    """Microscopes keep what they like there."""
+    assert decode(tiff(t65000=(4, MANY)), SETTINGS).shape == (24, 24, 3)

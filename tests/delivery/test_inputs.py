@@ -125,6 +125,14 @@ def test_what_is_no_table_is_refused_by_one_clear_error(kind: str, tmp_path: Pat
         assert "CSV" in str(caught.value) or "column" in str(caught.value)
 
 
+@pytest.mark.parametrize(("row", "line"), [("{}", 3), ('"{}', 3), ('a.png\n"{}"', 4)])
+def test_an_endless_cell_of_a_list_is_named_with_its_line(row: str, line: int, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(f"path\na.png\n{row.format('x' * 131_073)}\n")
+    with pytest.raises(DataError, match=rf"list\.csv: .*line {line}: a cell has more than 131,072 char") as caught:
+        find([tmp_path / "list.csv"], print)
+    assert len(str(caught.value)) < 1500
+
+
 def test_bad_lines_of_a_list_are_refused_with_their_numbers(pictures: Path) -> None:
     table = pictures / "list.csv"
     table.write_text('path,label\na/0.png,a\na/1.png\n,a\n"a/2.png,a\n')

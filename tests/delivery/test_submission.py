@@ -107,3 +107,11 @@ def test_from_the_command_line(tmp_path: Path) -> None:
         assert refused.code == 2
         assert words in refused.err
     assert "--sample has no effect" in call("predict", model, new, "--sample", sample).err
+
+
+@pytest.mark.parametrize(("row", "line"), [("1,{}", 2), ("{},rose", 2), ('1,rose\n2,"{}', 3), ("1,rose\n{}", 3)])
+def test_an_endless_cell_of_the_sample_is_named_with_its_line(row: str, line: int, tmp_path: Path) -> None:
+    said = rf"sample\.csv: .*line {line}: a cell has more than 131,072 characters"
+    with pytest.raises(DataError, match=said) as caught:
+        filled(f"id,label\n{row.format('x' * 131_073)}\n", ["1.jpg", "2.jpg"], tmp_path)
+    assert len(str(caught.value)) < 1500

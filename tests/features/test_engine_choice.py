@@ -6,6 +6,7 @@ import sys
 import threading
 import weakref
 from dataclasses import replace
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -378,3 +379,20 @@ def test_an_engine_tells_nobody_that_it_is_used(engine, asked, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+@pytest.mark.parametrize("asked", [None, "1"], ids=["unasked", "the user's own setting"])
+def test_ray_tells_nobody_that_it_is_used_unless_its_user_asked_for_it(asked, tmp_path):
+    code = (
+        "from transferkit.compute import ray_cluster\n"
+        "ray_cluster.load()\n"
+        "from importlib.util import find_spec\n"
+        "from importlib import import_module\n"
+        "where = 'ray._common' if find_spec('ray._common.usage') else 'ray._private'\n"
+        "print(import_module(f'{where}.usage.usage_lib').usage_stats_enabled())\n"
+    )
+    environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    environment |= {} if asked is None else {"RAY_USAGE_STATS_ENABLED": asked}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout == f"{asked is not None}\n", done.stderr

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.marks import ordinary_user
 from transferkit.errors import StorageError
 from transferkit.features import number_formats, store
 
@@ -114,6 +115,24 @@ def test_a_chunk_that_may_not_be_read_is_left_alone(features, monkeypatch):
     assert store.open_set(SPEC, SHAPES).missing(names(2)) == set(names(2))
     monkeypatch.undo()
     assert chunk_files(features, ".npy")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_set_that_may_not_be_written_is_read_and_what_is_to_be_added_is_an_error_with_the_remedy(features, readable):
+    content = rows(3)
+    features.append(names(3), content)
+    for path in (*features.folder.iterdir(), features.folder):
+        path.chmod((0o555 if path.is_dir() else 0o444) if readable or path.is_dir() else 0)
+    with ordinary_user():
+        again = store.open_set(SPEC, SHAPES)
+        if readable:
+            np.testing.assert_array_equal(read(again, names(3)), content)
+        assert again.missing(names(3)) == (set() if readable else set(names(3)))
+        with pytest.raises(StorageError, match=r"cannot write.*Permission denied.*TRANSFERKIT_CACHE.*--no-cache"):
+            again.append(["q"], rows(1))
+    for path in (features.folder, *features.folder.iterdir()):
+        path.chmod(0o700)
+    assert store.open_set(SPEC, SHAPES).missing(names(3)) == set()
 
 
 def test_too_many_open_files_is_said_and_not_taken_for_damage(features, monkeypatch):

@@ -185,7 +185,8 @@ def _problems(name: str, given: Mapping[str, Any], offline: bool) -> list[str]:
 
 def _whole(value: Any, otherwise: int) -> int:
     """A setting that may still be text, or wrong."""
-    return int(str(value)) if str(value).isdecimal() else otherwise
+    text = str(value)
+    return int(text) if text.isdecimal() and len(text) < 10 else otherwise
 
 
 def _side(samples: Samples | None) -> int:

@@ -16,6 +16,7 @@ from transferkit.backbones.catalog import BackboneRow, known
 from transferkit.backbones.cut import operations_of
 from transferkit.compute import keras_private
 from transferkit.errors import BackboneError, ConfigError, nearest
+from transferkit.text import clipped
 
 if TYPE_CHECKING:
     import keras
@@ -51,9 +52,9 @@ def parse(policy: str) -> Policy:
         return Policy(kind)
     if kind == "from" and detail:
         return Policy("from", stage=detail)
-    if kind == "last" and detail.isascii() and detail.isdigit() and int(detail) > 0:
+    if kind == "last" and detail.isascii() and detail.isdigit() and len(detail) < 10 and int(detail) > 0:
         return Policy("last", count=int(detail))
-    raise ConfigError(f"unknown freeze policy '{policy}'; allowed are {POLICIES}")
+    raise ConfigError(f"unknown freeze policy '{clipped(policy)}'; allowed are {POLICIES}")
 
 
 def problems(row: BackboneRow, policy: str) -> list[str]:
@@ -72,7 +73,8 @@ def problems(row: BackboneRow, policy: str) -> list[str]:
         return [str(error)]
     if parsed.kind == "from" and parsed.stage not in row.stage_names:
         hint = nearest(parsed.stage, row.stage_names)
-        return [f"'{row.name}' has no stage '{parsed.stage}'{hint}; its stages are {', '.join(row.stage_names)}"]
+        said = f"'{row.name}' has no stage '{clipped(parsed.stage)}'{hint}"
+        return [f"{said}; its stages are {', '.join(row.stage_names)}"]
     if parsed.kind == "last" and parsed.count > row.layers:
         return [f"last:{parsed.count} is too many: '{row.name}' has {row.layers} layers with weights; use `all`"]
     return []

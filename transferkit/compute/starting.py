@@ -169,7 +169,7 @@ def _chosen_backend() -> tuple[str, str]:
     try:
         with open(_keras_json(), encoding="utf-8") as handle:
             return str(json.load(handle).get("backend", "tensorflow")), _keras_json()
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "tensorflow", "by default"
 
 

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from transferkit import plugins
 from transferkit.text import clipped
 
-POLICY = re.compile(r"none|all|gradual|from:.+|last:[1-9]\d*")
+POLICY = re.compile(r"none|all|gradual|from:.+|last:[1-9][0-9]{0,8}")
 
 
 def parse_duration(value: Any) -> Any:
@@ -48,7 +48,7 @@ def film_step(frames: str) -> float | None:
     except ValueError:
         found = 0.0
     if found < 0.001:
-        raise ValueError(f"'{frames}' names no frames; write first, all, or every:1s for films")
+        raise ValueError(f"'{clipped(frames)}' names no frames; write first, all, or every:1s for films")
     return found
 
 
@@ -80,9 +80,11 @@ def check_policy(value: Any) -> Any:
     text = str(value).strip()
     if not POLICY.fullmatch(text):
         # A stage or a number alone says what is meant; for most words no stage has that name.
-        meant = f"last:{text}" if text.isdecimal() and int(text) else f"from:{text}"
-        offer = f" (did you mean {meant}?)" if re.fullmatch(r"[\w.-]+", text) and any(c.isdigit() for c in text) else ""
-        raise ValueError(f"'{text}' is no freeze policy{offer}; write none, all, from:STAGE, last:N or gradual")
+        meant = f"last:{text}" if re.fullmatch("[1-9][0-9]{0,8}", text) else f"from:{text}"
+        like = re.fullmatch(r"[\w.-]{1,40}", text) and any(c.isdigit() for c in text)
+        offer = f" (did you mean {meant}?)" if like else ""
+        said = f"'{clipped(text)}' is no freeze policy{offer}"
+        raise ValueError(f"{said}; write none, all, from:STAGE, last:N or gradual")
     return text
 
 

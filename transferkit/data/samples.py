@@ -17,11 +17,13 @@ from transferkit.data.containers.places import unreadable_reason as unreadable_r
 from transferkit.data.threads import map_ordered
 from transferkit.errors import DataError, raise_problems
 from transferkit.tasks.task import Task
+from transferkit.text import clipped
 from transferkit.text import shown as shown  # the rooms above take it from here
 
 Part = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Pixels = npt.NDArray[np.uint8]
+_SHOWN = 300  # letters shown of one of several items
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +166,7 @@ def listed(items: Sequence[object], limit: int = 10) -> str:
         limit: how many are named; of the others, how many there are.
     """
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(shown(item) for item in items[:limit]) + more
+    return ", ".join(clipped(item, _SHOWN) for item in items[:limit]) + more
 
 
 def hash_source(source: Path | Pixels) -> str:

@@ -241,6 +241,8 @@ def _read_by(reader: Reader, path: Path, request: Request) -> Samples:
     """What a reader reads. Its refusals name it, but for folders and tables, which nobody takes for something else."""
     try:
         return reader.read(path, request)
+    except RecursionError as error:
+        raise DataError(f"{shown(path)} holds values inside of values without end (reader '{reader.name}')") from error
     except DataError as error:
         if type(error) is not DataError or reader.name in ("folder", "table") or f"'{reader.name}'" in str(error):
             raise

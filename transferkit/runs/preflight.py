@@ -44,7 +44,7 @@ def problems(settings: Given, offline: bool) -> list[str]:
         policy = str(settings.get("unfreeze", "none"))
         # A malformed policy or size is reported by `make`, once.
         policy = policy if POLICY.fullmatch(policy) else "none"
-        pixels = int(size) if size.isdecimal() and int(size) >= 8 else None
+        pixels = int(size) if size.isdecimal() and len(size) < 10 and int(size) >= 8 else None
         weights, pooler = str(settings.get("weights", "auto")), settings.get("pooling") == "pooler"
         found += check(name.strip(), pixels, policy, weights, offline, pooler)
     augment = settings.get("augment", "")

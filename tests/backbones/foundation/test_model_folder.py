@@ -307,6 +307,22 @@ def test_other_folders_and_files_are_told(tmp_path: Path, copy: Any) -> None:
     assert "no file" in check(str(tmp_path / "absent.safetensors"))[0]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"a":' * 700 + "1" + "}" * 700], ids=range(3))
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors.index.json"])
+def test_settings_nested_without_end_are_refused_by_the_name_of_their_file(name: str, text: str, copy: Any) -> None:
+    path = copy("vit")
+    (path / name).write_text(text)
+    if "index" in name:
+        (path / "model.safetensors").unlink()
+    if (name, text[-1]) == ("preprocessor_config.json", "}"):  # what is not known there is not looked into
+        model_folder.describe(str(path))
+        return
+    with pytest.raises(TransferKitError) as caught:
+        model_folder.describe(str(path))
+    assert name in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
 def test_dinov2s_own_file_is_known_without_a_config() -> None:
     plain = model_folder.describe(str(FIXTURES / "meta_dinov2" / "dinov2.pth"))
     registers = model_folder.describe(str(FIXTURES / "meta_dinov2_registers"))

@@ -50,7 +50,7 @@ def listing(repository: str, revision: str, timeout: float) -> Listing:
         raise WeightsError(
             f"the hub answers {error.code} {error.reason} of {repository}. {remedy(repository, error.code)}"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsError(
             f"no word from {_endpoint()} ({shown(str(reason)[:100])}). {remedy(repository, 0)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from functools import cached_property
@@ -17,11 +18,18 @@ FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2t
 LARGEST = 1 << 30  # bytes of one entry; the decoder refuses larger files too
 RATIO = 100  # bytes that one byte of an archive may become; pictures hardly shrink
 ALLOWANCE = 64 << 20
+_ROW = re.compile("0|[1-9][0-9]{0,17}")
 
 
 def is_film(name: str) -> bool:
     """Whether a file of this name is taken for a film."""
     return os.path.splitext(name)[1].lower() in FILMS
+
+
+def numbered(text: str) -> int | None:
+    """The number of a row that a plain name of digits means; None for other names, and for more digits than any row
+    has (Python refuses to make numbers of thousands of them)."""
+    return int(text) if _ROW.fullmatch(text) else None
 
 
 class EntryError(OSError):

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.containers.base import Derived, EntryError
+from transferkit.data.containers.base import Derived, EntryError, numbered
 from transferkit.errors import DataError
 from transferkit.text import shown
 
@@ -97,8 +97,9 @@ class ParquetRows(Derived):
 
     def has(self, name: str) -> bool:
         """Whether there is a picture of that name."""
-        column, _, row = name.rpartition("/")
-        return column in self._columns and row.isdecimal() and int(row) < self._starts[-1] and str(int(row)) == row
+        column, _, text = name.rpartition("/")
+        row = numbered(text)
+        return column in self._columns and row is not None and row < self._starts[-1]
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture, as they lie in the row."""
@@ -150,7 +151,7 @@ def class_names(schema: Any) -> dict[str, list[str]]:
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         return {column: list(map(str, said["names"])) for column, said in features.items() if "names" in said}
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

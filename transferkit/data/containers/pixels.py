@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from transferkit.data.containers.base import ALLOWANCE, RATIO, Derived
+from transferkit.data.containers.base import ALLOWANCE, RATIO, Derived, numbered
 from transferkit.data.machine import available_memory
 from transferkit.errors import DataError
 from transferkit.files import ARRAY_DAMAGE
@@ -66,12 +66,10 @@ class Arrays(Derived):
 
     def _row(self, name: str) -> tuple[str, int] | None:
         key, _, file = name.rpartition("/")
-        text = file.removesuffix(".png")
-        if key not in self.pictures or not (
-            text.isdecimal() and text.isascii() and int(text) < len(self.pictures[key])
-        ):
+        row = numbered(file.removesuffix(".png").lstrip("0") or "0")
+        if key not in self.pictures or row is None or row >= len(self.pictures[key]):
             return None
-        return (key, int(text)) if self.name_of(key, int(text)) == name else None
+        return (key, row) if self.name_of(key, row) == name else None
 
     def read(self, name: str) -> bytes:
         """A picture as a PNG."""

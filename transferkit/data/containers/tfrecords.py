@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from transferkit.data.containers.base import LARGEST, Derived, EntryError
+from transferkit.data.containers.base import LARGEST, Derived, EntryError, numbered
 from transferkit.data.containers.crc32c import masked
 from transferkit.data.containers.examples import Value, features
 from transferkit.errors import DataError
@@ -107,8 +107,8 @@ class Records(Derived):
     def has(self, name: str) -> bool:
         """Whether there is a picture of that name."""
         feature, _, text = name.rpartition("/")
-        plain = text.isdecimal() and text.isascii() and str(int(text)) == text
-        return plain and int(text) < len(self) and feature in self.pictures
+        row = numbered(text)
+        return row is not None and row < len(self) and feature in self.pictures
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture, as they lie in the record."""

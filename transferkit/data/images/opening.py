@@ -16,7 +16,7 @@ from PIL import Image
 
 from transferkit.data.containers.base import EntryError
 from transferkit.data.containers.places import at_once, open_file, part_of, unreadable_reason
-from transferkit.data.images import reading
+from transferkit.data.images import reading, tiff_pages
 from transferkit.data.images.reading import DAMAGE, MAX_PIXELS, NO_HEIC, ReadingError, orientation_of, sniff
 from transferkit.errors import DataError
 from transferkit.text import shown
@@ -78,7 +78,8 @@ def header_in(handle: IO[bytes], name: str) -> Header:
     orientation = orientation_of(image)
     frames = 0
     with suppress(*DAMAGE):
-        frames = int(getattr(image, "n_frames", 1))
+        uncounted = image.format == "TIFF" and tiff_pages.too_much(handle)
+        frames = 0 if uncounted else int(getattr(image, "n_frames", 1))
     return Header(image.size, image.mode, str(image.format), frames, orientation)
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, TiffTags, UnidentifiedImageError
 
-from transferkit.data.images import tones
+from transferkit.data.images import tiff_pages, tones
 
 # Pillow's own warning limit: about 9,450 × 9,450 pixels, 268 MB as RGB.
 MAX_PIXELS = 89_478_485
@@ -200,6 +200,8 @@ def identify(handle: IO[bytes], page: int = 0) -> Image.Image:
         raise ReadingError(NO_HEIC, "unsupported")
     if kind == "JXL":
         _check_jxl(handle)
+    if kind == "TIFF" and (why := tiff_pages.too_much(handle, page + 1)):
+        raise ReadingError(why, "too_large")
     try:
         image = Image.open(handle, formats=("JPEG", "MPO") if kind == "JPEG" else (kind,))
         if image.width * image.height > MAX_PIXELS:

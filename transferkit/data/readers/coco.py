@@ -19,6 +19,7 @@ from transferkit.data.readers.layouts import split_name
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError
 from transferkit.quantities import plural
+from transferkit.text import clipped
 
 BESIDE = "_annotations.coco.json"  # Roboflow's, in the folder of the pictures
 FOLDER = "annotations"  # COCO's own and CVAT's, beside the folders of the pictures
@@ -94,9 +95,8 @@ def _add(export: AnnotationExport, path: Path, crop: bool, folder: str, split: s
         picture, label = pictures.get(note.get("image_id")), names.get(note.get("category_id"))
         if picture is None or label is None:
             what = "image_id" if picture is None else "category_id"
-            raise DataError(
-                f"{shown(path)}: {where} has the {what} {note.get(what)!r}, which is not in the file; export it again"
-            )
+            value = clipped(repr(note.get(what)))
+            raise DataError(f"{shown(path)}: {where} has the {what} {value}, which is not in the file; export it again")
         if not isinstance(picture.get("file_name"), str):
             raise missing(path, f"the image {note['image_id']!r}", "file_name")
         box = note.get("bbox") or None
@@ -127,6 +127,5 @@ def _box(path: Path, where: str, box: Any) -> tuple[float, float, float, float]:
         x, y, width, height = map(float, box)
         if width > 0 and height > 0:
             return x, y, width, height
-    raise DataError(
-        f"{shown(path)}: {where} has the box {box!r}, which is not [left, top, width, height]; export it again"
-    )
+    what = f"the box {clipped(repr(box))}, which is not [left, top, width, height]"
+    raise DataError(f"{shown(path)}: {where} has {what}; export it again")

@@ -26,6 +26,7 @@ from transferkit.data.readers.table import samples_of
 from transferkit.data.readers.walk import is_folder
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import DataError
+from transferkit.text import clipped
 
 MOST_JSON = 2 << 30
 _HASHED = 1 << 20  # bytes below which a JSON file is known again by its hash
@@ -96,7 +97,11 @@ def scan_export(parse: Parser, name: str, source: Path, request: Request) -> Sam
         DataError: nothing labelled is in it, there are no boxes to crop, or rows are wrong, each with its place.
     """
     crop = request.reading.crop_boxes
-    export = parse(source, crop)
+    try:
+        export = parse(source, crop)
+    except (TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+        what = f"{shown(source)} holds a value of another kind than the reader '{name}' knows in its place"
+        raise DataError(f"{what} ({clipped(error)}); export it again") from error
     root = source if places.is_folder(source) else source.parent
     if crop and not export.boxes:
         raise DataError(f"{shown(source)}: the reader '{name}' finds no boxes to crop; drop --crop-boxes")
@@ -135,6 +140,8 @@ def _find(rows: list[ExportedRow], source: Path, root: Path, said: list[str]) ->
     finder = Finder(root)
     groups: dict[tuple[str, str], list[ExportedRow]] = {}
     for row in rows:
+        if not row.picture:
+            raise DataError(f"{shown(source)}: {row.where} names no picture; export it again")
         groups.setdefault((row.folder, row.said_by), []).append(row)
     for (folder, _), own in groups.items():
         prefix = _prefix(folder, own[:LOOKED_AT], source, finder)

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from transferkit.config.values import parse_frames
 from transferkit.errors import ConfigError, raise_problems
+from transferkit.text import clipped
 
 _USUAL = {"frames": "first", "class_level": "top"}  # what goes without saying
 LEVELS = ("top", "leaf", "path")  # of nested folders, which is the class
@@ -107,7 +108,9 @@ def _wrong(values: Mapping[str, Any]) -> list[str]:
     found = []
     try:
         if not isinstance(values.get("frames") or "", str):
-            raise ValueError(f"{values['frames']!r} names no frames; write first, all, or every:1s for films")
+            raise ValueError(
+                f"{clipped(repr(values['frames']))} names no frames; write first, all, or every:1s for films"
+            )
         parse_frames(values.get("frames") or "first")
     except ValueError as error:
         found.append(f"--frames {error}")

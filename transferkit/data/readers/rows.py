@@ -12,6 +12,7 @@ from transferkit.data.readers import grids
 from transferkit.data.readers.encoding import is_recoded, read_text, recoded
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError, nearest, raise_problems
+from transferkit.text import clipped
 
 _RESERVED = ("path", "split", "group", "label")
 _MOST = 10  # lines named per kind of problem
@@ -19,7 +20,9 @@ _MOST = 10  # lines named per kind of problem
 _DELIMITERS = ",;\t"
 _RARE = "|"  # only where none of those parts the header: labels may be joined by it
 _LONGEST = 40  # letters shown of a column's name
+_SHOWN = 300  # letters shown of a bad cell
 _END = "\x1f"
+_TOO_LONG = f"a cell has more than {csv.field_size_limit():,} characters (is a quote before it never closed?)"
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Table:
 
     def bad(self, kind: str, line: int, what: str) -> None:
         """Note one bad line under a kind of problem."""
-        self.problems.setdefault(kind, []).append(f"{self.at(line)}{': ' + shown(what) if what else ''}")
+        self.problems.setdefault(kind, []).append(f"{self.at(line)}{': ' + clipped(what, _SHOWN) if what else ''}")
 
     def at(self, line: int) -> str:
         """Where a row is, in words: `line 7`."""
@@ -72,9 +75,9 @@ def raw_of(path: Path, text: str) -> Table:
     """
     text, delimiter = _delimited(text)
     reader = _lines(text, delimiter)
-    _, header = next(reader, (1, ""))
-    if isinstance(header, str):
-        raise_problems(DataError, [header] if header else [])
+    line, header = next(reader, (1, ""))
+    if isinstance(header, str) and header:
+        raise DataError(f"{shown(path)}: line {line}, which should name the columns, cannot be read: {header}")
     table = raw_rows(path, [] if isinstance(header, str) else header, reader)
     if is_recoded(text):
         _recode(table)
@@ -251,7 +254,8 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, Any]]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, str(error)
+            long = "field limit" in str(error)
+            yield reader.line_num, _TOO_LONG if long else str(error)
             continue
         if reader.line_num > len(ends) and cells != [_END]:
             yield first, "a quote is opened and never closed"

@@ -193,7 +193,7 @@ def _label(holder: Container, endings: dict[str, str], where: str) -> str:
     if ending == "json":
         try:
             content = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}.json is no JSON ({error})") from error
         value = next((content[name] for name in _FIELDS if isinstance(content, dict) and name in content), None)
         text = grids.cell(value).rstrip(";") if value is not None else ""

@@ -24,6 +24,7 @@ from transferkit.data.readers.table import samples_of
 from transferkit.data.readers.walk import natural
 from transferkit.data.samples import Samples, listed, shown
 from transferkit.errors import DataError
+from transferkit.text import clipped
 
 USES = ("image_column", "label_column", "group_column", "split_column", "label_delimiter", "classes")
 _FILE = re.compile(r".+\.tfrec(ord)?s?(-\d+-of-\d+)?(\.gz)?", re.I)
@@ -124,13 +125,13 @@ def _told(folder: Path) -> _Told:
     form = info.get("fileFormat", "tfrecord")
     if form != "tfrecord":
         raise DataError(
-            f"{shown(folder / _INFO)} says that the records are kept as {shown(form)}, which is not read; prepare the "
-            'data set again with file_format="tfrecord"'
+            f"{shown(folder / _INFO)} says that the records are kept as {clipped(form)}, which is not read; prepare "
+            'the data set again with file_format="tfrecord"'
         )
     try:
         splits = info.get("splits", ())
         lengths = {str(part["name"]): sum(map(int, part.get("shardLengths", ()))) for part in splits}
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{shown(folder / _INFO)} has splits of no form that TFDS writes; fetch it again") from error
     names = {}
     for file in files_of(folder):

@@ -28,7 +28,8 @@ JUNK_FOLDERS = frozenset({
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key in which `img2` comes before `img10`; the name itself breaks ties."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return [(0, int(p), "") if p[0].isdigit() else (1, 0, p) for p in parts], name
+    # By the digits: Python refuses to make numbers of thousands of them, which names in archives may have.
+    return [(0, len(p.lstrip("0")), p.lstrip("0")) if p[0].isdigit() else (1, 0, p) for p in parts], name
 
 
 def is_hidden(name: str, folder: bool = False) -> bool:

@@ -7,6 +7,7 @@ files beside the pictures). Boxes and outlines give labels of pictures, or pictu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from transferkit.data.readers.walk import is_hidden, is_picture
 from transferkit.data.samples import listed, shown
 from transferkit.errors import DataError
 from transferkit.quantities import plural
+from transferkit.text import clipped
 
 _IMAGES, _LABELS = "images", "labels"
 _NAMES = ("classes.txt", "obj.names")
 _YAML = (".yaml", ".yml")
 _LARGEST_YAML = 1 << 20  # bytes
+_CODE = re.compile("[0-9]{1,9}")  # of a class
 _DEEP = 4  # levels of folders that are looked at
 _WHAT = "a file of boxes"
 
@@ -32,11 +35,9 @@ _WHAT = "a file of boxes"
 def detect(source: Path) -> float:
     """Certain of a file `data.yaml` with names, or of a folder with one, or with names and text files of boxes."""
     if not places.is_folder(source):
-        return 1.0 if source.suffix.lower() in _YAML and _yaml_names(source) else 0.0
+        return 1.0 if source.suffix.lower() in _YAML and _tells(source) else 0.0
     names = files_of(source)
-    named = set(_NAMES) & set(names) or any(
-        _yaml_names(source / name) for name in names if name.lower().endswith(_YAML)
-    )
+    named = set(_NAMES) & set(names) or any(_tells(source / name) for name in names if name.lower().endswith(_YAML))
     return 0.9 if named and any(text for *_, text in _pictures(source)) else 0.0
 
 
@@ -129,8 +130,12 @@ def _box(values: list[float]) -> tuple[float, float, float, float]:
 def _names(source: Path, root: Path) -> dict[int, str]:
     """The classes by their numbers."""
     files = files_of(root) if source == root else [source.name]
+    damage = ""
     for name in files:
-        found = _yaml_names(root / name) if name.lower().endswith(_YAML) else {}
+        try:
+            found = _names_in(root / name) if name.lower().endswith(_YAML) else {}
+        except DataError as error:
+            found, damage = {}, f" ({error})"
         if found:
             return found
     for name in _NAMES:
@@ -138,23 +143,37 @@ def _names(source: Path, root: Path) -> dict[int, str]:
             lines = read_text(root / name, "a file with the name of one class a line").split("\n")
             return dict(enumerate(line.strip() for line in lines if line.strip()))
     raise DataError(
-        f"{shown(root)}: what the numbers of the classes mean is not known; put a data.yaml with `names` there, or a "
-        "classes.txt with one name a line"
+        f"{shown(root)}: what the numbers of the classes mean is not known{damage}; put a data.yaml with "
+        "`names` there, or a classes.txt with one name a line"
     )
 
 
-def _yaml_names(path: Path) -> dict[int, str]:
-    """`names` of a `data.yaml`; empty where it is another file."""
+def _tells(path: Path) -> bool:
+    """Whether a YAML file has names; one that cannot be read, and is called as the one with the names always is, is to
+    be named for that."""
+    try:
+        return bool(_names_in(path))
+    except DataError:
+        return path.stem.lower() == "data"
+
+
+def _names_in(path: Path) -> dict[int, str]:
+    """`names` of a `data.yaml`; empty where it is another file. Raises DataError where it cannot be read."""
     import yaml
 
+    if places.size(path) > _LARGEST_YAML:
+        raise DataError(f"{shown(path)} is larger than {_LARGEST_YAML >> 20} MB, so it is no list of classes")
     try:
-        if places.size(path) > _LARGEST_YAML:
-            return {}
         # Scalars are texts there, as they are written: a class `no` is no False, `1.0` no number.
         content: Any = yaml.load(read_text(path, "a data.yaml"), yaml.BaseLoader)  # nosec B506: makes no objects
-    except (yaml.YAMLError, DataError, OSError, ValueError, RecursionError):
-        return {}
+    except RecursionError as error:
+        raise DataError(f"{shown(path)} is nested too deeply to be a list of classes") from error
+    except (yaml.YAMLError, OSError, ValueError) as error:
+        raise DataError(f"{shown(path)} is no YAML ({clipped(' '.join(str(error).split()))})") from error
     names = content.get("names") if isinstance(content, dict) else None
-    named = names if isinstance(names, dict) else {str(n): name for n, name in enumerate(names or ())}
-    plain = all(code.isdecimal() and isinstance(name, str) for code, name in named.items())
-    return {int(code): name for code, name in named.items()} if plain else {}
+    if not names:
+        return {}
+    named = names if isinstance(names, dict) else {str(n): name for n, name in enumerate(names)}
+    if isinstance(names, str) or not all(_CODE.fullmatch(n) and isinstance(name, str) for n, name in named.items()):
+        raise DataError(f"`names` in {shown(path)} is no list of names, and no name for each number")
+    return {int(code): name for code, name in named.items()}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from transferkit import tasks
-from transferkit.data.images import reading, sizing, tones
+from transferkit.data.images import reading, sizing, tiff_pages, tones
 from transferkit.data.samples import shown
 from transferkit.delivery.exporting.formats import Format
 from transferkit.delivery.exporting.tf_functions import ENCODED, INPUT, decodes_itself
@@ -20,7 +20,7 @@ NORMALIZED = {
     "torch": "(x / 255 - mean) / std of ImageNet", "caffe": "BGR, minus the mean of ImageNet",
 }  # fmt: skip
 # In this order: each uses what is above it.
-DECODER = (sizing, tones, reading)
+DECODER = (sizing, tones, tiff_pages, reading)
 # install, import, lines that give `answer` for `pixels` uint8 [1, size, size, 3]
 CALLS: dict[str, tuple[str, str, str]] = {
     "keras": (
@@ -157,8 +157,8 @@ def decoder() -> str:
         bodies.append("\n".join(text.splitlines()[imports[-1].end_lineno :]).strip())
     lines = [*(f"import {name}" for name in sorted(plain))]
     lines += [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(named.items())]
-    # One name space: what `reading` asks `tones` for is simply there.
-    return "\n".join(lines) + "\n\n" + "\n\n\n".join(bodies).replace("tones.", "")
+    # One name space: what `reading` asks the others for is simply there.
+    return "\n".join(lines) + "\n\n" + "\n\n\n".join(bodies).replace("tones.", "").replace("tiff_pages.", "")
 
 
 def describe(row: Format, facts: ModelFacts, quantize: str) -> dict[str, object]:
