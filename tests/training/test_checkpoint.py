@@ -1,9 +1,11 @@
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 
+from tests.marks import extended
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
@@ -79,6 +81,20 @@ def test_a_damaged_checkpoint_is_said_and_the_phase_starts_again(loop, tmp_path,
     progress = loop(checkpoint=path, reporter=reporter).run()
     assert "is damaged" in reporter.warnings[0]
     assert strip(progress.rows) == strip(expected.rows)
+
+
+@pytest.mark.parametrize("number", extended([3, 60], [60]))
+def test_no_byte_of_a_checkpoint_can_change_what_goes_on(number, loop, tmp_path):
+    """Headers say how much of an array is read: of one that says less, what is left over is looked at as well."""
+    path = tmp_path / "phase.npz"
+    expected, content = loop(checkpoint=path).run(), path.read_bytes()
+    shapes = [found.span(1) for found in re.finditer(rb"'shape': \((\d+)", content)][:number]
+    assert shapes
+    bits = [(place, 1 << place % 8) for place in range(0, len(content), len(content) // number)]
+    for place, flipped in [*((end - 1, 1 << bit) for _, end in shapes for bit in (0, 1)), *bits]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ flipped]) + content[place + 1 :])
+        progress = loop(checkpoint=path).run()
+        assert strip(progress.rows) == strip(expected.rows), place
 
 
 def test_a_checkpoint_holds_plain_data(loop, tmp_path):
