@@ -222,8 +222,9 @@ class Layout:
 
     def read_typical(self) -> bytes | None:
         """The content of typical.npz; None where the run has none."""
-        there = os.path.lexists(self.typical) or self.typical.name in self.read_manifest().files
-        return self._sealed(self.typical) if there else None
+        there = os.path.lexists(self.typical)
+        lost = not there and os.path.lexists(self.manifest) and self.typical.name in self.read_manifest().files
+        return self._sealed(self.typical) if there or lost else None
 
     def has_report(self) -> bool:
         """Whether report.html is there and whole; it can always be written again."""
