@@ -4,6 +4,7 @@ what it says of the whole run."""
 import json
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -40,6 +41,13 @@ def flip(path):
     path.write_bytes(content)
 
 
+def digit(path):
+    content = bytearray(path.read_bytes())
+    place = next(found.start() for found in re.finditer(rb"\d", content) if found.start() >= len(content) // 2)
+    content[place] = ord("0") + (content[place] - ord("0") + 1) % 10
+    path.write_bytes(content)
+
+
 def folder(path):
     remove(path)
     path.mkdir()
@@ -57,6 +65,7 @@ DAMAGES = {
     "empty": instead(b""),
     "cut": cut,
     "one bit": flip,
+    "one digit": digit,
     "binary": instead(bytes(range(256)) * 40),
     "nested": instead(b"[" * 200_000),
     "an endless number": instead(b'{"status": ' + b"9" * 6000 + b"}"),
@@ -132,7 +141,7 @@ def test_each_damage_under_each_command(name, of_others, digits_run, digits, cop
         kept = tmp_path / "kept"
         (copy / name).rename(kept)
         (shutil.copytree if kept.is_dir() else shutil.copy)(kept, copy / name)
-        if (copy / name).is_dir() and damage in ("cut", "one bit"):
+        if (copy / name).is_dir() and damage in ("cut", "one bit", "one digit"):
             inflict = folder
         inflict(copy / name)
         for command, before in zip(commands(copy, digits_run.folder, digits, picture), whole, strict=True):
@@ -143,6 +152,68 @@ def test_each_damage_under_each_command(name, of_others, digits_run, digits, cop
             assert "\x1b" not in result.err
         remove(copy / name) if os.path.lexists(copy / name) else None
         kept.rename(copy / name)
+
+
+EVERY = {
+    "summary",
+    "diagnose",
+    "compare",
+    "report",
+    "evaluate",
+    "predict",
+    "explain",
+    "export",
+    "reproduce",
+    "check",
+    "resume",
+}
+READERS = {
+    "run.json": EVERY,
+    "metrics.json": EVERY - {"predict"},
+    "splits.csv": EVERY - {"summary", "diagnose", "predict"},
+    "predictions.csv": {"compare", "report", "explain", "reproduce"},
+    "history.csv": {"compare", "report", "reproduce"},
+    "model.keras": {"report", "evaluate", "predict", "explain", "export", "reproduce"},
+    "typical.npz": {"evaluate on data"},
+}
+
+
+def _each(copy, digits_run, digits, to):
+    """What each command says, by its name; what it writes is not kept."""
+    picture, elsewhere = next(digits.glob("*/*.png")), ("--output", to)
+    settings = ("--backbone", "mini", "--epochs", 8, "--patience", 7, "--views", 1)
+    words = {
+        "summary": ("summary", copy, "--json"), "diagnose": ("diagnose", copy), "report": ("report", copy),
+        "compare": ("compare", copy, digits_run.folder), "evaluate": ("evaluate", copy, "--json"),
+        "evaluate on data": ("evaluate", copy, digits, "--json"), "predict": ("predict", copy, picture, "--json"),
+        "explain": ("explain", copy, *elsewhere), "export": ("export", copy, "--format", "keras", *elsewhere),
+        "reproduce": ("reproduce", copy, *elsewhere), "check": ("data", "check", "--run", copy),
+        "resume": ("finetune", digits, *settings, "--output", copy, "--resume"),
+    }  # fmt: skip
+    for name, command in words.items():
+        yield name, call(*command)
+        shutil.rmtree(to, ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", extended(READERS, list(READERS)))
+def test_a_digit_of_a_sealed_file_is_refused_by_all_who_read_it_and_nobody_else_says_another_thing(
+    name, digits_run, digits, copy, tmp_path
+):
+    call("report", copy)  # which writes another page than the run did
+    whole = dict(_each(copy, digits_run, digits, tmp_path / "to"))
+    assert {result.code for result in whole.values()} == {0}, whole
+    digit(copy / name)
+    readers = READERS[name] | ({"evaluate on data"} if "evaluate" in READERS[name] else set())
+    for command, result in _each(copy, digits_run, digits, tmp_path / "to"):
+        if command in readers:
+            assert result.code == 2, (command, result)
+            assert name in result.err, (command, result.err)
+        else:
+            assert (result.code, _untimed(result.out)) == (0, _untimed(whole[command].out)), command
+
+
+def _untimed(text):
+    return re.sub(r"\d[\d.]* ?m?s\b", "TIME", text)
 
 
 @pytest.mark.parametrize("name", [*FILES, "."])
