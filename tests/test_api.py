@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
+from tests.runs.sealing import put_manifest
 from transferkit.errors import BackboneError, ConfigError, DataError, RunError
 
 
@@ -132,7 +133,7 @@ def test_load_run_opens_what_is_finished_and_nothing_else(digits_run: tk.Run, tm
     other = Path(shutil.copytree(digits_run.folder, tmp_path / "copy"))
     record = json.loads((other / "run.json").read_text("utf-8"))
     for status, said in (("running", "mini, killed"), ("x\x1b[1m", r"mini, x\x1b[1m")):
-        (other / "run.json").write_text(json.dumps(record | {"status": status}), "utf-8")
+        put_manifest(other, record | {"status": status})
         with pytest.raises(RunError, match="not complete"):
             tk.load_run(other)
         assert repr(tk.Run(other)) == f"Run({str(other)!r}: {said})"

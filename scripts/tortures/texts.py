@@ -131,14 +131,15 @@ def _journals(session: Session) -> Row:
         journal.append({"event": "started", "trial": f"{number:04}", "settings": {"dropout": 0.3}})
         journal.append({"event": "finished", "trial": f"{number:04}", "score": 0.5 + number / 10})
     content = (place / "trials.jsonl").read_bytes()
+    header, whole = journal.header, journal.events
 
     def attempt(case: Case) -> tuple[bool, list[str]]:
         (place / "damaged.jsonl").write_bytes(case[2])
         try:
-            Journal.read(place / "damaged.jsonl")
+            found, events = Journal.read(place / "damaged.jsonl")
         except TransferKitError:
             return True, []
-        return False, []
+        return False, [] if (found, events) == (header, whole[: len(events)]) else ["another journal was read"]
 
     row = Row("journals of searches: read as a resumed search reads them")
     in_child(_cases(session, "journals", {"jsonl": content}, 200, 2000), attempt, row, _where, session.until)

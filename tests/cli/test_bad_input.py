@@ -13,6 +13,7 @@ import pytest
 from tests.cli.calls import Result, call, spawn, tree
 from tests.data.pictures import folder_of_classes, photo
 from tests.marks import ordinary_user
+from tests.runs.sealing import put_manifest
 
 
 @pytest.fixture
@@ -335,7 +336,7 @@ def test_commands_refuse_an_unfinished_run(command: str, here: Path, digits_run:
     more = [here / "a.png"] if FOLDERS[command] else []
     shutil.copytree(digits_run.folder, here / "run")  # type: ignore[attr-defined]
     manifest = json.loads((here / "run" / "run.json").read_text())
-    (here / "run" / "run.json").write_text(json.dumps({**manifest, "status": "interrupted"}))
+    put_manifest(here / "run", {**manifest, "status": "interrupted"})
     refused(call(command, here / "run", *more), "is interrupted, not complete", "transferkit resume")
 
 

@@ -15,6 +15,7 @@ import transferkit as tk
 from tests.cli.calls import call
 from tests.data.pictures import folder_of_classes
 from tests.holder import held
+from tests.runs.sealing import put_manifest
 from transferkit.delivery.invocation import beginning
 from transferkit.delivery.overview import overview
 from transferkit.errors import RunError
@@ -30,7 +31,7 @@ def runs(digits_run: Any, tmp_path: Path) -> Path:
     stopped.mkdir()
     manifest = json.loads((folder / "done" / "run.json").read_text())
     manifest |= {"status": "interrupted", "started": "2020-01-01T00:00:00+0000"}
-    (stopped / "run.json").write_text(json.dumps(manifest))
+    put_manifest(stopped, manifest)
     broken = folder / "broken"
     broken.mkdir()
     (broken / "run.json").write_text("{")
@@ -60,7 +61,7 @@ HOLDER = (
 def test_a_run_is_running_while_somebody_works_on_it_and_else_was_killed(runs: Path) -> None:
     place = runs / "deep" / "er" / "stopped"
     manifest = json.loads((place / "run.json").read_text())
-    (place / "run.json").write_text(json.dumps(manifest | {"status": "running"}))
+    put_manifest(place, manifest | {"status": "running"})
 
     def status() -> str:
         return next(row.status for row in overview(runs) if row.folder == str(place))
@@ -150,7 +151,7 @@ def test_a_run_that_does_not_say_how_it_was_run_is_resumed_as_it_is(runs: Path) 
     path = runs / "deep" / "er" / "stopped" / "run.json"
     content = json.loads(path.read_text()) | {"command": "transferkit finetune flowers"}
     content.pop("options", None)
-    path.write_text(json.dumps(content))
+    put_manifest(path.parent, content)
     assert beginning(Layout(path.parent)).options == {}
 
 
@@ -158,7 +159,7 @@ def test_a_run_that_does_not_say_how_it_was_run_is_resumed_as_it_is(runs: Path) 
 def test_damaged_options_are_not_guessed_at(runs: Path, damage: Any) -> None:
     path = runs / "deep" / "er" / "stopped" / "run.json"
     content = json.loads(path.read_text()) | {"command": "transferkit finetune flowers"}
-    path.write_text(json.dumps(content | {"options": damage}))
+    put_manifest(path.parent, content | {"options": damage})
     with pytest.raises(RunError, match=r"run.json is damaged \(options"):
         beginning(Layout(path.parent))
 
@@ -203,7 +204,7 @@ def test_resume_refuses_what_only_a_script_can_go_on_with(runs: Path) -> None:
         "transferkit cache clear",
         "transferkit 'x",
     ):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+        put_manifest(path.parent, json.loads(path.read_text()) | {"command": command})
         result = call("resume", path.parent)
         assert result.code == 2
         assert "begun by a script" in result.err

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.calls import Result, call
+from tests.runs.sealing import put_manifest
 from transferkit.cli._config_file import COMMAND_LINE_ONLY, OWN, OWN_OF_BEST, OWN_OF_TUNE, own_options
 from transferkit.cli.config import as_toml, template, toml_value
 from transferkit.config import Settings
@@ -249,8 +250,8 @@ def test_a_run_of_best_is_valid_for_best_too(digits_run: Any, tmp_path: Path) ->
     record = json.loads((digits_run.folder / "run.json").read_text("utf-8"))
     chosen = Settings(backbone="mini", unfreeze="all")
     record |= {"kind": "best", "given": ["backbone", "unfreeze"], "config": chosen.model_dump(mode="json")}
-    file = write(tmp_path / "run.json", json.dumps(record))
-    validated = json.loads(call("config", "validate", file, "--json").out)
+    put_manifest(tmp_path, record)
+    validated = json.loads(call("config", "validate", tmp_path / "run.json", "--json").out)
     assert validated["commands"] == ["finetune", "tune", "best"]
     assert validated["settings"].keys() >= {"backbone", "unfreeze"}
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.data.pictures import photo
 from tests.records import facts_of
-from tests.runs.sealing import reseal
+from tests.runs.sealing import put_manifest, reseal
 from tests.terminal import received
 from transferkit.cli import _common, cli
 from transferkit.csv_files import csv_line
@@ -175,7 +175,7 @@ def test_commands_on_a_run_of_a_stranger(run: Path, digits: Path, tmp_path: Path
     (tmp_path / "pic\x9bno.png").write_text("<html>")
     shutil.copytree(run, tmp_path / "second\x1b[1m")
     unfinished = Layout(Path(shutil.copytree(run, tmp_path / "unfinished\x1b[1m")))
-    write_json(unfinished.manifest, json.loads(unfinished.manifest.read_text()) | {"status": "half\x1b[2Jdone\nx"})
+    put_manifest(unfinished.folder, json.loads(unfinished.manifest.read_text()) | {"status": "half\x1b[2Jdone\nx"})
     name = str(run)
     commands = [
         ["summary", name], ["diagnose", name], ["report", name], ["compare", name, str(tmp_path / "second\x1b[1m")],

@@ -10,12 +10,13 @@ import pytest
 import transferkit as tk
 from tests.cli.calls import call
 from tests.data.readers import forms
+from tests.runs.sealing import put_manifest
 from transferkit.csv_files import read_csv, write_csv
 from transferkit.data.digits import write_digits
 from transferkit.data.readers.request import Reading
 from transferkit.delivery.evaluate import _read_as_then
 from transferkit.errors import DataError, RunError
-from transferkit.files import read_json, write_json
+from transferkit.files import read_json
 
 
 def written(path, rows):
@@ -50,7 +51,7 @@ def copy(made, tmp_path):
         shutil.copytree(made / name, tmp_path / name)
     manifest = read_json(tmp_path / "run" / "run.json")
     manifest["data"]["path"] = str(tmp_path / "data" / "all.csv")
-    write_json(tmp_path / "run" / "run.json", manifest)
+    put_manifest(tmp_path / "run", manifest)
     return tmp_path
 
 
@@ -126,7 +127,7 @@ def test_a_split_that_is_not_that_of_training_is_refused(copy, swap):
     written(copy / "run" / "splits.csv", [{**row, "split": swap.get(row["split"], row["split"])} for row in rows])
     manifest = read_json(copy / "run" / "run.json")
     for files in (manifest["files"], {}):  # as older versions left it
-        write_json(copy / "run" / "run.json", {**manifest, "files": files})
+        put_manifest(copy / "run", {**manifest, "files": files})
         for command in ("evaluate", "explain", "report", "export --format keras", "data check --run"):
             result = call(*command.split(), copy / "run")
             assert result.code == 2, command
@@ -135,7 +136,7 @@ def test_a_split_that_is_not_that_of_training_is_refused(copy, swap):
 
 def test_hashes_and_labels_in_splits_are_proved_as_well(copy):
     manifest = read_json(copy / "run" / "run.json")
-    write_json(copy / "run" / "run.json", {**manifest, "files": {}})
+    put_manifest(copy / "run", {**manifest, "files": {}})
     for column, value in (("sha256", "0" * 64), ("label", "7")):
         rows = read_csv(copy / "run" / "splits.csv")
         kept = dict(rows[0])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.cli.calls import call
 from tests.data.containers.test_films import film
-from tests.runs.sealing import reseal
+from tests.runs.sealing import put_manifest, reseal
 from transferkit.cli import cli
 from transferkit.cli._boundary import guarded
 from transferkit.csv_files import read_csv
@@ -69,7 +69,7 @@ def test_a_picture_that_changed_since_the_run_is_not_shown_as_its_mistake(digits
     data = shutil.copytree(digits_run.manifest["data"]["path"], tmp_path / "data")
     manifest = json.loads((copy / "run.json").read_text())
     manifest["data"]["path"] = str(data)
-    (copy / "run.json").write_text(json.dumps(manifest))
+    put_manifest(copy, manifest)
     before = worst(Layout(copy))
     before[0].write_bytes(before[1].read_bytes())
     assert worst(Layout(copy)) == before[1:]

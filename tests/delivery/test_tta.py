@@ -19,6 +19,7 @@ from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery import tta
 from transferkit.delivery.tta_views import BOTH, CROPPED, MIRRORED, PLAIN, looked
 from transferkit.errors import ConfigError, DataError
+from transferkit.files import sealed
 
 
 @pytest.fixture
@@ -99,11 +100,12 @@ def test_no_difference_and_too_few_pictures_change_nothing(run: Any, monkeypatch
     assert "too few" in str(few)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"chosen": "mirror"}', "other model"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"chosen": "mirror"}', "other model", "one digit"])
 def test_a_note_that_is_not_of_this_model_is_not_used(content: str, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sharpened(monkeypatch, (MIRRORED,))
     first = tta.choose(run.folder, Reporter(quiet=True)).model_dump(mode="json")
-    text = json.dumps({**first, "model_sha256": "0" * 64}) if content == "other model" else content
+    texts = {"other model": sealed({**first, "model_sha256": "0" * 64}), "one digit": {**sealed(first), "plain": 0.125}}
+    text = json.dumps(texts[content]) if content in texts else content
     (run.folder / "tta.json").write_text(text)
     sharpened(monkeypatch, tta.EVERY)
     assert tta.choose(run.folder, Reporter(quiet=True)).chosen is None

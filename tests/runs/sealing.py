@@ -1,11 +1,17 @@
 """Runs whose files a test has changed, made to look as if the run itself had written them so."""
 
 from pathlib import Path
+from typing import Any
 
 from transferkit.csv_files import read_csv
-from transferkit.files import read_json, write_json
+from transferkit.files import SEAL, read_json, sealed, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.tables import data_digest, split_digest
+
+
+def put_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write `content` as the run.json of a run, as if the run had."""
+    write_json(Path(folder) / "run.json", sealed({key: value for key, value in content.items() if key != SEAL}))
 
 
 def reseal(folder: Path) -> Path:
@@ -16,5 +22,5 @@ def reseal(folder: Path) -> Path:
     content["split_sha256"] = split_digest((row["path"], row["split"], int(row["fold"] or -1)) for row in rows)
     content["data"]["sha256"] = data_digest(((row["path"], row["sha256"], row["label"]) for row in rows), classes)
     content["files"] = layout.sealed()
-    write_json(layout.manifest, content)
+    put_manifest(layout.folder, content)
     return layout.folder

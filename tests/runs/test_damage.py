@@ -1,8 +1,10 @@
-"""Every file of a run, damaged in every way, under every command: it goes on, or one clear error names the file."""
+"""Every file of a run, damaged in every way, under every command: one clear error names the file, or the command says
+what it says of the whole run."""
 
 import json
 import os
 import random
+import re
 import shutil
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import pytest
 
 from tests.cli.calls import call
 from tests.marks import extended, ordinary_user
+from tests.runs.sealing import put_manifest
 from transferkit.errors import RunError
-from transferkit.files import read_json, write_json
+from transferkit.files import SEAL, read_json, write_json
 from transferkit.runs.directory import run_lock
 from transferkit.runs.layout import Layout
 
@@ -38,6 +41,13 @@ def flip(path):
     path.write_bytes(content)
 
 
+def digit(path):
+    content = bytearray(path.read_bytes())
+    place = next(found.start() for found in re.finditer(rb"\d", content) if found.start() >= len(content) // 2)
+    content[place] = ord("0") + (content[place] - ord("0") + 1) % 10
+    path.write_bytes(content)
+
+
 def folder(path):
     remove(path)
     path.mkdir()
@@ -55,6 +65,7 @@ DAMAGES = {
     "empty": instead(b""),
     "cut": cut,
     "one bit": flip,
+    "one digit": digit,
     "binary": instead(bytes(range(256)) * 40),
     "nested": instead(b"[" * 200_000),
     "an endless number": instead(b'{"status": ' + b"9" * 6000 + b"}"),
@@ -107,13 +118,14 @@ def commands(run, other, data, picture):
     ]  # fmt: skip
 
 
-def sound(result, *names):
-    """Whether a command went on, or ended in one clear error that names one of `names`."""
+def sound(result, *names, whole=None):
+    """Whether a command went on (as on the `whole` run, where that is given), or ended in one clear error that names
+    one of `names`."""
     if "unexpected" in result.err or "bug in transferkit" in result.err or "Traceback" in result.err:
         return False
-    if result.code == 0 or REACHED in result.err or UNPROMISED in result.err:
-        return True
-    return any(str(name) in result.err for name in names)
+    went_on = result.code == 0 or REACHED in result.err or UNPROMISED in result.err
+    on = went_on if whole is None else result == whole
+    return on or (result.code == 2 and any(str(name) in result.err for name in names))
 
 
 OF_OTHERS = [(name, True) for name in FILES if name not in MADE_AGAIN]
@@ -124,20 +136,84 @@ OF_OTHERS = [(name, True) for name in FILES if name not in MADE_AGAIN]
 )
 def test_each_damage_under_each_command(name, of_others, digits_run, digits, copy, reached, tmp_path):
     picture = next(digits.glob("*/*.png"))
+    whole = [call(*command) for command in commands(copy, digits_run.folder, digits, picture)]
     for damage, inflict in damages(name, of_others):
         kept = tmp_path / "kept"
         (copy / name).rename(kept)
         (shutil.copytree if kept.is_dir() else shutil.copy)(kept, copy / name)
-        if (copy / name).is_dir() and damage in ("cut", "one bit"):
+        if (copy / name).is_dir() and damage in ("cut", "one bit", "one digit"):
             inflict = folder
         inflict(copy / name)
-        for command in commands(copy, digits_run.folder, digits, picture):
+        for command, before in zip(commands(copy, digits_run.folder, digits, picture), whole, strict=True):
             result = call(*command)
             # A command that makes a file again may find that it cannot: that names the file as well.
-            assert sound(result, name), f"{damage} {name}: {command[0]}: {result.code} {result.err[-300:]}"
+            fine = sound(result, name, whole=None if name in MADE_AGAIN else before)
+            assert fine, f"{damage} {name}: {command[0]}: {result.code} {result.out[-300:]} {result.err[-300:]}"
             assert "\x1b" not in result.err
         remove(copy / name) if os.path.lexists(copy / name) else None
         kept.rename(copy / name)
+
+
+EVERY = {
+    "summary",
+    "diagnose",
+    "compare",
+    "report",
+    "evaluate",
+    "predict",
+    "explain",
+    "export",
+    "reproduce",
+    "check",
+    "resume",
+}
+READERS = {
+    "run.json": EVERY,
+    "metrics.json": EVERY - {"predict"},
+    "splits.csv": EVERY - {"summary", "diagnose", "predict"},
+    "predictions.csv": {"compare", "report", "explain", "reproduce"},
+    "history.csv": {"compare", "report", "reproduce"},
+    "model.keras": {"report", "evaluate", "predict", "explain", "export", "reproduce"},
+    "typical.npz": {"evaluate on data"},
+}
+
+
+def _each(copy, digits_run, digits, to):
+    """What each command says, by its name; what it writes is not kept."""
+    picture, elsewhere = next(digits.glob("*/*.png")), ("--output", to)
+    settings = ("--backbone", "mini", "--epochs", 8, "--patience", 7, "--views", 1)
+    words = {
+        "summary": ("summary", copy, "--json"), "diagnose": ("diagnose", copy), "report": ("report", copy),
+        "compare": ("compare", copy, digits_run.folder), "evaluate": ("evaluate", copy, "--json"),
+        "evaluate on data": ("evaluate", copy, digits, "--json"), "predict": ("predict", copy, picture, "--json"),
+        "explain": ("explain", copy, *elsewhere), "export": ("export", copy, "--format", "keras", *elsewhere),
+        "reproduce": ("reproduce", copy, *elsewhere), "check": ("data", "check", "--run", copy),
+        "resume": ("finetune", digits, *settings, "--output", copy, "--resume"),
+    }  # fmt: skip
+    for name, command in words.items():
+        yield name, call(*command)
+        shutil.rmtree(to, ignore_errors=True)
+
+
+@pytest.mark.parametrize("name", extended(READERS, list(READERS)))
+def test_a_digit_of_a_sealed_file_is_refused_by_all_who_read_it_and_nobody_else_says_another_thing(
+    name, digits_run, digits, copy, tmp_path
+):
+    call("report", copy)  # which writes another page than the run did
+    whole = dict(_each(copy, digits_run, digits, tmp_path / "to"))
+    assert {result.code for result in whole.values()} == {0}, whole
+    digit(copy / name)
+    readers = READERS[name] | ({"evaluate on data"} if "evaluate" in READERS[name] else set())
+    for command, result in _each(copy, digits_run, digits, tmp_path / "to"):
+        if command in readers:
+            assert result.code == 2, (command, result)
+            assert name in result.err, (command, result.err)
+        else:
+            assert (result.code, _untimed(result.out)) == (0, _untimed(whole[command].out)), command
+
+
+def _untimed(text):
+    return re.sub(r"\d[\d.]* ?m?s\b", "TIME", text)
 
 
 @pytest.mark.parametrize("name", [*FILES, "."])
@@ -174,7 +250,7 @@ VALUES = (None, "x\x1b[31m", "", -1, 10**30, 1e300, True, [], {}, [[1]], {"a": 1
 @pytest.mark.parametrize("name", ["run.json", "metrics.json"])
 def test_wrong_types_inside_valid_json(name, digits_run, digits, copy, reached):
     """Of a run from before run.json knew the hashes of its files, so that nothing but the types can tell."""
-    manifest = read_json(copy / "run.json")
+    manifest = Layout(copy).read_manifest().as_json()
     manifest.pop("files")
     write_json(copy / "run.json", manifest)
     content, rng = read_json(copy / name), random.Random(0)
@@ -220,6 +296,24 @@ def test_nor_is_work_on_a_run_begun_behind_them(name, tmp_path):
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.parametrize("step", extended([1, 17], [1]))
+def test_no_byte_of_run_json_can_change_what_it_says(step, digits_run, tmp_path):
+    layout, content = Layout(tmp_path), digits_run.layout.manifest.read_bytes()
+    layout.manifest.write_bytes(content)
+    known = layout.read_manifest().as_json()
+    name_of_seal = range(content.rindex(SEAL.encode()), len(content))
+    for place in range(0, len(content), step):
+        byte = content[place]
+        other = ord("0") + (byte - ord("0") + 1) % 10 if chr(byte).isdigit() else byte ^ 1 << place % 7
+        layout.manifest.write_bytes(content[:place] + bytes([other]) + content[place + 1 :])
+        try:
+            found = layout.read_manifest().as_json()
+        except RunError:
+            continue
+        assert {key: found[key] for key in known} == known, place
+        assert place in name_of_seal or found.keys() == known.keys()  # a seal of another name is a key of nobody's
+
+
 def test_a_foreign_command_is_not_shown_as_advice(copy):
     for command in (
         "rm -rf ~",
@@ -227,9 +321,7 @@ def test_a_foreign_command_is_not_shown_as_advice(copy):
         "transferkit finetune \x1b[2J",
         "transferkit $(id)",
     ):
-        write_json(
-            copy / "run.json", {**read_json(copy / "run.json"), "status": "interrupted\x1b[8m", "command": command}
-        )
+        put_manifest(copy, {**read_json(copy / "run.json"), "status": "interrupted\x1b[8m", "command": command})
         result = call("summary", copy)
         assert result.code == 2
         assert "interrupted\\x1b[8m, not complete; finish it with its command and --resume" in result.err
@@ -239,7 +331,7 @@ def test_a_foreign_command_is_not_shown_as_advice(copy):
 
 def test_older_runs_stay_readable(copy, reached):
     """Before hashes of files were kept, and without what later versions added."""
-    manifest = read_json(copy / "run.json")
+    manifest = Layout(copy).read_manifest().as_json()
     for key in ("files", "plugins", "notes", "warnings", "rate_curve", "learning_rate", "split_sha256", "kind"):
         manifest.pop(key, None)
     manifest["config"].pop("refit", None)

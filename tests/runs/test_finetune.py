@@ -17,6 +17,7 @@ from tests.cli.calls import call
 from tests.data.pictures import photo
 from tests.fresh import Fresh
 from tests.runs.conftest import Made, again
+from tests.runs.sealing import put_manifest
 from transferkit.errors import BackboneError, ConfigError, DataError
 
 FILES = {
@@ -179,7 +180,7 @@ def test_evaluate_notices_changed_test_pictures(made: Made, digits: Path, tmp_pa
     shutil.copytree(made.folder, tmp_path / "run")
     manifest = read(tmp_path / "run" / "run.json")
     manifest["data"]["path"] = str(tmp_path / "digits")
-    (tmp_path / "run" / "run.json").write_text(json.dumps(manifest))
+    put_manifest(tmp_path / "run", manifest)
     victim = rows(made.folder / "predictions.csv")[0]["path"]
     photo(5, 32, 32).save(tmp_path / "digits" / victim)
     result = call("evaluate", tmp_path / "run")

@@ -1,9 +1,12 @@
 import json
+import re
+import zipfile
 
 import keras
 import numpy as np
 import pytest
 
+from tests.marks import extended
 from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
@@ -79,6 +82,33 @@ def test_a_damaged_checkpoint_is_said_and_the_phase_starts_again(loop, tmp_path,
     progress = loop(checkpoint=path, reporter=reporter).run()
     assert "is damaged" in reporter.warnings[0]
     assert strip(progress.rows) == strip(expected.rows)
+
+
+@pytest.mark.parametrize("number", extended([3, 60], [60]))
+def test_no_byte_of_a_checkpoint_can_change_what_goes_on(number, loop, tmp_path):
+    path = tmp_path / "phase.npz"
+    first = loop(checkpoint=path)
+    expected, content = first.run(), path.read_bytes()
+    weights = compute.values(first.model.weights)
+    shapes = [found.span(1) for found in re.finditer(rb"'shape': \((\d+)", content)][:number]
+    assert shapes
+    bits = [(place, 1 << place % 8) for place in range(0, len(content), len(content) // number)]
+    for place, flipped in [*((end - 1, 1 << bit) for _, end in shapes for bit in (0, 1)), *bits]:
+        path.write_bytes(content[:place] + bytes([content[place] ^ flipped]) + content[place + 1 :])
+        again = loop(checkpoint=path)
+        assert strip(again.run().rows) == strip(expected.rows), place
+        assert all(map(np.array_equal, weights, compute.values(again.model.weights))), place
+
+
+def test_a_large_array_that_says_it_is_smaller_is_damage(tmp_path):
+    """NumPy reads what the header says; of a member that is larger than a buffer, the checksum is never come to."""
+    path = tmp_path / "phase.npz"
+    np.savez(path, m0=np.ones(5000))
+    path.write_bytes(path.read_bytes().replace(b"(5000,)", b"(1000,)"))
+    with np.load(path) as stored:
+        assert stored["m0"].shape == (1000,)
+        with pytest.raises(zipfile.BadZipFile, match="m0"):
+            checkpoint._check_whole(stored.zip)
 
 
 def test_a_checkpoint_holds_plain_data(loop, tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.marks import extended
+from tests.tuning.test_search import searching
 from transferkit.errors import ConfigError, RunError, StorageError
 from transferkit.tuning.journal import Journal, require_sound
 from transferkit.tuning.search_space.space import parse_search
@@ -87,6 +90,88 @@ def test_damage_in_the_middle_is_refused_with_its_line_and_left_alone(tmp_path):
     path.write_text("path,label\n")
     with pytest.raises(RunError, match="damaged or of another version"):
         Journal.open(path, HEADER, resume=True)
+
+
+def search_journal(folder):
+    """The journal of a small search with its finals, as it goes to disk, and its lines without line breaks."""
+    searching(folder, "random", 2, 0)
+    path = folder / "trials.jsonl"
+    return path, path.read_bytes().split(b"\n")[:-1]
+
+
+def damages(line):
+    """One line with each digit of its numbers another one, with other letters, cut, and with a bit of each byte."""
+    for found in re.finditer(rb"\d", line):
+        yield line[: found.start()] + b"%d" % ((int(found[0]) + 1) % 10) + line[found.end() :]
+    for found in list(re.finditer(rb"[a-z]", line))[::5]:
+        yield line[: found.start()] + (b"q" if found[0] == b"z" else b"z") + line[found.end() :]
+    for place in range(0, len(line), 7):
+        yield line[:place]
+        yield line[:place] + bytes([line[place] ^ 1 << place % 8]) + line[place + 1 :]
+
+
+def accepted(path, lines):
+    """What is read of these lines; None where they are refused."""
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    try:
+        return Journal.read(path)
+    except RunError:
+        return None
+
+
+@pytest.mark.parametrize("step", extended([1, 11], [1]))
+def test_a_damaged_line_is_never_taken_for_another(step, tmp_path):
+    """In the middle it is refused; the last one may be torn, and what it told is done again."""
+    path, lines = search_journal(tmp_path)
+    header, events = Journal.read(path)
+    assert {event["event"] for event in events} == {"ask", "tell", "final"}
+    assert all("crc" not in event for event in events)
+    for number in {*range(0, len(lines), step), len(events)}:
+        for damaged in damages(lines[number]):
+            found = accepted(path, [*lines[:number], damaged, *lines[number + 1 :]])
+            assert found == ((header, events[:-1]) if number == len(events) else None), damaged
+
+
+def test_lines_that_are_lost_doubled_or_moved_are_refused(tmp_path):
+    path, lines = search_journal(tmp_path)
+    header, events = Journal.read(path)
+    for number in range(len(lines) - 1):
+        swapped = [*lines[:number], lines[number + 1], lines[number], *lines[number + 2 :]]
+        lost, doubled = [*lines[:number], *lines[number + 1 :]], [*lines[: number + 1], *lines[number:]]
+        for others in (swapped, lost, doubled):
+            found = accepted(path, others)
+            # Of the last two lines one may have been torn: what is kept was written in this order.
+            assert found is None or found == (header, events[: len(found[1])]), number
+            assert found is None or number >= len(events) - 1
+    assert accepted(path, [*lines, lines[-1]]) == (header, events), "as if torn"
+
+
+def test_a_search_goes_on_from_a_damaged_last_line_to_the_same_end(tmp_path):
+    path, lines = search_journal(tmp_path)
+    whole = Journal.read(path)[1]
+    for kept in range(2, len(lines), 3):
+        score = re.sub(rb'"score":0\.(\d)', lambda m: b'"score":0.%d' % ((int(m[1]) + 1) % 10), lines[kept])
+        damaged = score if score != lines[kept] else lines[kept].replace(b'"event":"', b'"event":"x')
+        path.write_bytes(b"\n".join([*lines[:kept], damaged, b""]))
+        searching(tmp_path, "random", 2, 0)
+        by_trial = [{e["trial"]: e["score"] for e in events if e["event"] in ("tell", "final")}
+                    for events in (whole, Journal.read(path)[1])]  # fmt: skip
+        assert by_trial[0] == by_trial[1], kept
+
+
+def test_a_journal_without_checksums_stays_readable_and_gets_them_from_then_on(tmp_path):
+    path, lines = search_journal(tmp_path)
+    header, events = Journal.read(path)
+    old = [re.sub(rb',"crc":"[0-9a-f]{8}"\}$', b"}", line) for line in lines]
+    assert accepted(path, old) == (header, events)
+    with Journal.open(path, header, resume=True) as journal:
+        journal.append({"event": "start"})
+    added = path.read_bytes().split(b"\n")[-2]
+    assert b'"crc"' in added
+    assert accepted(path, [*old, added, added]) == (header, [*events, {"event": "start"}])
+    changed = old[5].replace(b"0", b"1", 1)
+    assert accepted(path, [*old[:5], changed, *old[6:], added, b"{}"]) is None, "vouched for by the line behind it"
+    assert accepted(path, [*lines[:5], old[5], *lines[6:]]) is None, "a checksum was lost"
 
 
 def test_a_search_of_before_goes_on_where_its_settings_mean_what_they_meant(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import signal
 from types import SimpleNamespace
 
@@ -161,7 +162,8 @@ def test_a_journal_that_lacks_an_outcome_is_refused(tmp_path):
     searching(tmp_path, "bayesian", 2, 0)
     path = tmp_path / "trials.jsonl"
     lines = path.read_text().splitlines(keepends=True)
-    path.write_text("".join(line for line in lines if '"event":"tell","trial":"0000"' not in line))
+    rest = [line for line in lines if '"event":"tell","trial":"0000"' not in line]
+    path.write_text("".join(re.sub(',"crc":"[0-9a-f]{8}"', "", line) for line in rest))  # as of an earlier version
     with pytest.raises(RunError, match="lacks the outcome of trial 0000"):
         searching(tmp_path, "bayesian", 2, 0)
 

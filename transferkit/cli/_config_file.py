@@ -77,15 +77,23 @@ def _of_toml(path: Path, text: str) -> Given:
 def _of_run(path: Path, text: str, chosen: bool) -> Given:
     from transferkit.delivery.reproduce import given_settings
     from transferkit.errors import ConfigError, RunError
+    from transferkit.files import SEAL, unsealed
     from transferkit.runs.run_record import RunRecord
 
     try:
-        record = RunRecord.read(json.loads(text))
+        content = json.loads(text)
+        changed = isinstance(content, dict) and unsealed(content) is None
+        record = RunRecord.read(content)
         found = given_settings(record)
     except RunError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--config {path} is not the run.json of a run; give that, or a TOML file") from error
+    if changed:
+        raise ConfigError(
+            f"--config {path} is not as a run wrote it, so a setting may be damaged; put it back or, where it was "
+            f"changed on purpose, take {SEAL} out of it"
+        )
     if chosen or record.kind != "best":
         return found
     return {name: value for name, value in found.items() if name not in OF_WINNER}

@@ -92,6 +92,7 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
 
     Raises:
         DataError: naming missing, changed and new pictures.
+        RunError: a file of the run is not as it was written.
         WeightsError: the network's weights are others.
     """
     manifest, settings = layout.complete(), manifests.settings(settings_of(layout))
@@ -103,6 +104,9 @@ def check(layout: Layout, data: Any, offline: bool, reporter: Reporter) -> tuple
             f"the run's data {shown(origin)} is no longer there; put it back, or say with --data where it is now"
         )
     reporter.say("checking data, weights and versions")
+    layout.check_model()  # before hours of training: what is compared afterwards must be as it was written
+    layout.read_history()
+    layout.read_predictions()
     _check_data(layout, origin, settings)
     _check_weights(manifest, settings, offline)
     return origin, _reasons(manifest, settings)

@@ -23,7 +23,7 @@ from transferkit.delivery.members import Member
 from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looked
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.intervals import paired_bootstrap
-from transferkit.files import only_below, read_json, remember, sha256_file
+from transferkit.files import only_below, recalled, remember, sha256_file
 from transferkit.record import Interval, Record
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
@@ -112,7 +112,7 @@ def choose(run: Path, reporter: Reporter) -> TtaRecord:
 def _remembered(layout: Layout, model: str) -> TtaRecord | None:
     """What tta.json says of this very model; None where it says nothing, or nothing that can be used."""
     with suppress(OSError, ValueError):
-        found = TtaRecord.read(read_json(layout.tta))
+        found = TtaRecord.read(recalled(layout.tta))
         same = (found.model_sha256, found.decoder, found.crop) == (model, DECODER_VERSION, SHARE)
         if same and (found.chosen is None or found.chosen in {t.name for t in found.candidates} & CANDIDATES.keys()):
             return found

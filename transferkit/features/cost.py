@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.features.precision import machine
-from transferkit.files import digest, read_json, remember
+from transferkit.files import digest, recalled, remember
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder
 
@@ -61,7 +61,7 @@ def measured(key: JsonObject, folder: Path, pixels: Callable[[], np.ndarray], ru
     known = {**key, "cost": 1, "machine": machine(), "disk": os.stat(folder).st_dev}
     memory = cache_folder() / "precision" / f"{digest(known)[:32]}.json"
     try:
-        return ExtractionCost(**read_json(memory))
+        return ExtractionCost(**recalled(memory))
     except (OSError, ValueError, TypeError):
         pass
     started = time.perf_counter()

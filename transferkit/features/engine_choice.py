@@ -21,7 +21,7 @@ from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.data.threads import map_ordered
 from transferkit.features.precision import Precision, machine, multiply_adds
-from transferkit.files import digest, read_json, remember
+from transferkit.files import digest, recalled, remember
 from transferkit.record import JsonObject
 from transferkit.storage import cache_folder
 
@@ -130,7 +130,7 @@ class _Memory:
 
     def _read(self) -> dict[str, Measured]:
         with suppress(OSError, ValueError, TypeError, AttributeError):  # none, or damaged
-            return {str(name): Measured(**values) for name, values in read_json(self._path).items()}
+            return {str(name): Measured(**values) for name, values in recalled(self._path).items()}
         return {}
 
     def has(self, name: str) -> bool:

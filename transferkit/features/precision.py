@@ -18,7 +18,7 @@ from transferkit import compute
 from transferkit.compute import keras_private
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.files import digest, read_json, remember
+from transferkit.files import digest, recalled, remember
 from transferkit.storage import cache_folder
 
 COSINE = 0.999  # features of both formats must point the same way at least this well
@@ -161,7 +161,7 @@ def choose_training(
 def _remembered(memory: Path, options: list[Precision]) -> Precision | None:
     """An earlier probe's choice; None where there is none, or it is damaged or no option here."""
     try:
-        found = Precision(**read_json(memory))
+        found = Precision(**recalled(memory))
     except (OSError, ValueError, TypeError):
         return None
     return found if (found.name, found.how) in [(o.name, o.how) for o in options] else None

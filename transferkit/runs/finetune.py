@@ -241,11 +241,11 @@ class Job:
         splits, record = context.splits, manifest.record
         resumption.check_data(record, self.samples, splits, self.layout)
         pool.check_same(record, self.pool)
-        if not self.layout.splits.exists():
-            save_splits(self.layout.splits, self.samples, splits)
         manifest.note_data(self.intake, self.samples, splits, None if self.pool is None else self.pool.record)
         record.weights = resumption.weights_of(record, context.backbone)
-        manifest.write()
+        manifest.write()  # before the split, which it vouches for
+        if not self.layout.splits.exists():
+            save_splits(self.layout.splits, self.samples, splits)
         s, views = view_count.found(context, record, self.cache, self._problem)
         context = replace(context, views=views)
         manifest.write()

@@ -15,8 +15,8 @@ from transferkit.csv_files import csv_rows
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.files import parse_json, sha256_file
-from transferkit.record import SCHEMA_VERSION, HistoryRow, Record, RecordError
+from transferkit.files import parse_json, sealed, sha256_file, unsealed, write_json
+from transferkit.record import SCHEMA_VERSION, HistoryRow, JsonObject, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
 from transferkit.runs.run_record import RunRecord
@@ -133,7 +133,9 @@ class Layout:
             )
         if not os.path.lexists(self.manifest):
             raise RunError(f"{shown(self.folder)} has no run.json, so it is not a run directory{self._inside()}")
-        content = self._json(self.manifest, self._bytes(self.manifest))
+        content = unsealed(self._json(self.manifest, self._bytes(self.manifest)))
+        if content is None:
+            raise self._changed(self.manifest)
         if not {"status", "command", "config", "data"} <= content.keys():
             raise RunError(
                 f"{shown(self.manifest)} is not a run's manifest (status, command, config or data is missing)"
@@ -141,6 +143,10 @@ class Layout:
         found = self._record(RunRecord, self.manifest, content)
         found.command = own(found.command)
         return found
+
+    def write_manifest(self, record: RunRecord) -> None:
+        """Write run.json, whole, with what tells whether it was changed since."""
+        write_json(self.manifest, sealed(record.as_json()))
 
     def _inside(self) -> str:
         """What to add where this is a folder of runs: their names."""
@@ -216,7 +222,9 @@ class Layout:
 
     def read_typical(self) -> bytes | None:
         """The content of typical.npz; None where the run has none."""
-        return self._sealed(self.typical) if os.path.lexists(self.typical) else None
+        there = os.path.lexists(self.typical)
+        lost = not there and os.path.lexists(self.manifest) and self.typical.name in self.read_manifest().files
+        return self._sealed(self.typical) if there or lost else None
 
     def has_report(self) -> bool:
         """Whether report.html is there and whole; it can always be written again."""
@@ -252,7 +260,7 @@ class Layout:
         except OSError as error:
             raise self._unreadable(path, error) from error
 
-    def _json(self, path: Path, content: bytes) -> dict[str, object]:
+    def _json(self, path: Path, content: bytes) -> JsonObject:
         try:
             found = parse_json(content)
         except ValueError as error:
@@ -291,7 +299,7 @@ class Layout:
     def _unreadable(self, path: Path, error: OSError) -> RunError:
         return RunError(f"{shown(path)} cannot be read ({error.strerror or error})")
 
-    def _record(self, kind: type[R], path: Path, content: dict[str, object]) -> R:
+    def _record(self, kind: type[R], path: Path, content: JsonObject) -> R:
         version = content.get("schema_version", 0)
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise RunError(

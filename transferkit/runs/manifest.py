@@ -246,7 +246,7 @@ class Manifest:
 
     def write(self) -> None:
         """Write run.json."""
-        write_json(self.layout.manifest, self.record.as_json())
+        self.layout.write_manifest(self.record)
 
     @contextmanager
     def recorded(self, started: float) -> Iterator[None]:
@@ -276,7 +276,7 @@ def amend(layout: Layout, record: RunRecord, metrics: MetricsRecord) -> None:
         metrics: metrics.json as it is to be.
     """
     record.forget("files")
-    write_json(layout.manifest, record.as_json())
+    layout.write_manifest(record)
     write_json(layout.metrics, metrics.as_json())
     record.files = layout.sealed()
-    write_json(layout.manifest, record.as_json())
+    layout.write_manifest(record)

@@ -263,6 +263,7 @@ class RunRecord(Record):
     files: dict[str, str] = {}  # SHA-256 of what a finished run keeps as it is
     error: str = ""
     resumed: int = 0
+    content_sha256: str | None = None  # of all other keys; looked at and left out where run.json is read
 
     @model_validator(mode="after")
     def _arrays(self) -> Self:

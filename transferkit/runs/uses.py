@@ -92,7 +92,7 @@ def _beside(layout: Layout, split: str) -> list[str]:
             if entry.name == own.name or not other.manifest.is_file():
                 continue
             with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
-                record = RunRecord.read(read_json(other.manifest))
+                record = other.read_manifest()
                 if record.complete and _split_of(other, record) == split:
                     found.append((record.started, identity(record)))
     return list(dict.fromkeys(run for _, run in sorted(found)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transferkit import compute, terms
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
 from transferkit.files import ARRAY_DAMAGE, atomic_path
+from transferkit.text import shown
 from transferkit.training.fit import Callback, Loop
 
 SAVE_EVERY_SECONDS = 20.0  # between two checkpoints: what a kill can cost
@@ -37,6 +39,7 @@ class Checkpoint(Callback):
         try:
             # A file of our own: np.load leaves one open that turns out to be damaged.
             with open(self.path, "rb") as handle, np.load(handle, allow_pickle=False) as stored:
+                _check_whole(stored.zip)
                 state = json.loads(str(stored["state"]))
                 content = [
                     [stored[f"{letter}{i}"] for i in range(len(group))]
@@ -72,6 +75,13 @@ class Checkpoint(Callback):
         arrays |= {f"o{i}": v for i, v in enumerate(compute.values(loop.optimizer.variables))}
         with atomic_path(self.path) as temporary, open(temporary, "wb") as handle:
             np.savez(handle, state=np.array(state), **arrays)  # type: ignore[arg-type]
+
+
+def _check_whole(archive: zipfile.ZipFile) -> None:
+    """Raise where a member is damaged: of one whose shape has become smaller, no checksum is looked at otherwise."""
+    damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{shown(damaged)} is not what was written")
 
 
 def _keys(loop: Loop) -> list[str]:

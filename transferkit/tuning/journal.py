@@ -1,10 +1,16 @@
-"""The journal of a search: one JSON object a line, on disk before the search goes on; survives kill -9 anywhere."""
+"""The journal of a search: one JSON object a line, on disk before the search goes on; survives kill -9 anywhere.
+
+The last key of each line, `crc`, is the CRC-32 of all that is before it in the file: a line that was changed, lost,
+doubled or moved is known by it. Journals of earlier versions have none; lines appended to them do.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +23,7 @@ from transferkit.errors import ConfigError, RunError, StorageError, raise_proble
 
 FORMAT = 1
 Event = dict[str, Any]  # one line, as JSON has it; `require_sound` checks what a search reads of it
+_CHECKED = re.compile(rb',"crc":"([0-9a-f]{8})"\}$')  # how a line ends
 
 
 class Journal:
@@ -25,8 +32,9 @@ class Journal:
     The header (space, algorithm, seed, digests of data, split and weights, base settings) is the first line.
     """
 
-    def __init__(self, path: Path, header: Event, events: list[Event]) -> None:
+    def __init__(self, path: Path, header: Event, events: list[Event], crc: int) -> None:
         self.path, self.header, self.events = path, header, events
+        self._crc = crc  # of the whole file
         self._handle: int | None = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     @classmethod
@@ -38,18 +46,19 @@ class Journal:
         """
         path, wanted = Path(path), json.loads(_line(header))
         if not path.exists():
-            files.write_text(path, _line({"format": FORMAT, "header": wanted}))
-            return cls(path, wanted, [])
+            line, crc = _checked(_line({"format": FORMAT, "header": wanted}), 0)
+            files.write_bytes(path, line)
+            return cls(path, wanted, [], crc)
         if not resume:
             raise RunError(f"{path} holds a search already; go on with --resume, or choose another --output")
-        stored, events = _read(path)
+        stored, events, crc = _read(path)
         raise_problems(ConfigError, _differences(stored, wanted))
-        return cls(path, stored, events)
+        return cls(path, stored, events, crc)
 
     @staticmethod
     def read(path: str | Path) -> tuple[Event, list[Event]]:
         """Header and events of a journal, which is left as it is."""
-        return _read(Path(path), cut=False)
+        return _read(Path(path), cut=False)[:2]
 
     def append(self, event: Mapping[str, object]) -> None:
         """Write one event; it is on disk when this returns. NaN and infinities are written as null.
@@ -58,16 +67,18 @@ class Journal:
         """
         if self._handle is None:
             raise RunError(f"{self.path} is closed; open it again with resume=True")
-        line = _line(event)
+        text = _line(event)
+        line, crc = _checked(text, self._crc)
         start = os.fstat(self._handle).st_size
         try:
-            _write(self._handle, line.encode())
+            _write(self._handle, line)
         except OSError as error:
             os.ftruncate(self._handle, start)  # half a line would be joined to the next one
             why = "no space left while writing" if files.full(error) else "cannot write"
             remedy = "free some" if files.full(error) else "remove the cause"
             raise StorageError(f"{why} {self.path} ({files.reason(error)}); {remedy}, then --resume") from error
-        self.events.append(json.loads(line))
+        self._crc = crc
+        self.events.append(json.loads(text))
 
     def close(self) -> None:
         """Give the file back; closing twice does no harm."""
@@ -124,7 +135,14 @@ def _write(handle: int, content: bytes) -> None:
 
 def _line(event: Mapping[str, object]) -> str:
     # One line whatever the names in it: JSON escapes line breaks, and other readers split at U+2028 too.
-    return json.dumps(_plain(event), ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n"
+    return json.dumps(_plain(event), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def _checked(text: str, before: int) -> tuple[bytes, int]:
+    """The line of `text`, a JSON object that is not empty, and the CRC-32 of the file with it; `before`: without."""
+    content = text[:-1].encode()
+    line = content + b',"crc":"%08x"}\n' % zlib.crc32(content, before)
+    return line, zlib.crc32(line, before)
 
 
 def _plain(value: Any) -> Any:
@@ -140,28 +158,44 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event]]:
-    """Header and events; with `cut`, the file is cut behind its last whole line."""
+def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event], int]:
+    """Header, events, and the CRC-32 of the lines that have them; with `cut`, the file ends with the last of these."""
     reason = unreadable_reason(path)
     if reason is not None and "0 bytes" not in reason:
         raise RunError(f"{shown(path)} {reason}; search again in another --output")
     content = path.read_bytes()
-    lines = content.split(b"\n")
-    whole = lines[:-1]  # what follows the last line break was never finished
-    rows = [_parse(line) for line in whole]
-    if rows and rows[-1] is None:  # after a power cut, the last block may be zeros
-        rows.pop()
-    damaged = [number for number, row in enumerate(rows, 1) if row is None]
-    head = rows[0] if rows and not damaged else None
-    if head is None or head.get("format") != FORMAT or not isinstance(head.get("header"), dict):
-        where = f"line {damaged[0]}" if damaged else "the first line"
+    whole = content.split(b"\n")[:-1]  # what follows the last line break was never finished
+    rows, crc = _rows(whole)
+    damaged = len(rows) + 1 if len(rows) + 1 < len(whole) else None  # the last: after a power cut, it may be zeros
+    head = rows[0] if rows and damaged is None else None
+    if head is None or head.keys() != {"format", "header"} or head["format"] != FORMAT:
+        where = "the first line" if damaged in (None, 1) else f"line {damaged}"
         raise RunError(f"{path} is damaged or of another version ({where}); search again in another --output")
+    if not isinstance(head["header"], dict):
+        raise RunError(f"{path} is damaged or of another version (the first line); search again in another --output")
     length = sum(len(line) + 1 for line in whole[: len(rows)])
     if cut and length != len(content):
         with open(path, "r+b") as handle:
             handle.truncate(length)
             os.fsync(handle.fileno())
-    return head["header"], [row for row in rows[1:] if row is not None]
+    return head["header"], rows[1:], crc
+
+
+def _rows(lines: Sequence[bytes]) -> tuple[list[Event], int]:
+    """Lines up to the first that is damaged, as what was appended, and the CRC-32 of the file up to there."""
+    rows, crc, checked = list[Event](), 0, False
+    for line in lines:
+        row, found = _parse(line), _CHECKED.search(line)
+        if row is None or (checked and found is None):  # of an earlier version are the first lines or none
+            break
+        if found is not None:
+            checked = True
+            if zlib.crc32(line[: found.start()], crc) != int(found[1], 16):
+                break
+            row.pop("crc")
+        crc = zlib.crc32(line + b"\n", crc)
+        rows.append(row)
+    return rows, crc
 
 
 def _parse(line: bytes) -> Event | None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.runs.sealing import reseal
+from tests.runs.sealing import put_manifest, reseal
 from tests.tuning.job import search
 from transferkit import importing
 from transferkit.api import Run
@@ -24,7 +24,7 @@ from transferkit.delivery.report.publish import publish
 from transferkit.delivery.report.run_content import content_of_test, content_of_training, report_content
 from transferkit.evaluation.metrics_record import MetricsRecord
 from transferkit.evaluation.scores import CountedScores
-from transferkit.files import read_json, write_json
+from transferkit.files import read_json
 from transferkit.runs.layout import Layout
 from transferkit.tuning.importance import importance
 from transferkit.tuning.search_space.space import parse_search
@@ -82,7 +82,7 @@ def test_what_the_figures_show_is_known_before_the_run_is_done(digits_run: Run, 
     record, metrics, done = layout.read_manifest(), layout.read_metrics(), report_content(layout)
     layout.metrics.unlink()
     running = read_json(layout.manifest)
-    write_json(layout.manifest, {**running, "status": "running", "files": {}})
+    put_manifest(layout.folder, {**running, "status": "running", "files": {}})
     assert facts_of_test(content_of_test(layout, metrics)) == facts_of_test(done)
     layout.predictions.unlink()
     metrics.test = CountedScores(n=0)

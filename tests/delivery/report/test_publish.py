@@ -22,6 +22,7 @@ from transferkit.delivery.report.publish import publish
 from transferkit.delivery.report.run_content import report_content
 from transferkit.errors import RunError
 from transferkit.evaluation import scores
+from transferkit.files import SEAL
 from transferkit.runs.layout import Layout
 
 QUIET = Reporter(quiet=True)
@@ -39,7 +40,9 @@ def copy(digits_run: Any, tmp_path: Path) -> Layout:
 
 
 def change(path: Path, **entries: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entries}))
+    content = {**json.loads(path.read_text()), **entries}
+    content.pop(SEAL, None)
+    path.write_text(json.dumps(content))
 
 
 def test_everything_is_written_from_the_run_directory(copy: Layout) -> None:
