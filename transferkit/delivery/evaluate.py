@@ -17,7 +17,7 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.images.opening import PictureError
 from transferkit.data.readers.request import Reading
-from transferkit.data.samples import PARTS, Samples
+from transferkit.data.samples import PARTS, Samples, shown
 from transferkit.data.source import scan
 from transferkit.delivery import statements
 from transferkit.errors import ConfigError, DataError, RunError
@@ -94,6 +94,11 @@ def evaluate(layout: Layout, data: Any, reporter: Reporter) -> Evaluation:
     decode = facts.decoding()
     compute.start(reporter=reporter)
     model, reference = model_file.load(layout.model), None if data is None else typical_features.load(layout.typical)
+    if data is not None and layout.lacks(layout.typical):
+        reporter.warn(
+            f"{shown(layout.typical)} is no longer there, so whether these pictures are of another kind than those "
+            "that the model learnt from is not looked at"
+        )
     model = model if reference is None else typical_features.with_features(model)
     try:
         outputs = scoring.predictions(model, samples, decode, reporter, "evaluating")

@@ -222,9 +222,11 @@ class Layout:
 
     def read_typical(self) -> bytes | None:
         """The content of typical.npz; None where the run has none."""
-        there = os.path.lexists(self.typical)
-        lost = not there and os.path.lexists(self.manifest) and self.typical.name in self.read_manifest().files
-        return self._sealed(self.typical) if there or lost else None
+        return self._sealed(self.typical) if os.path.lexists(self.typical) else None
+
+    def lacks(self, path: Path) -> bool:
+        """Whether a file is gone that the finished run had."""
+        return path.name in self.read_manifest().files and not os.path.lexists(path)
 
     def has_report(self) -> bool:
         """Whether report.html is there and whole; it can always be written again."""
