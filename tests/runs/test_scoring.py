@@ -168,5 +168,19 @@ def test_groups_are_counted_where_there_are_any():
     assert "groups" not in scoring.scores(samples, outputs, 0)
     samples.group = [f"film {i // 4}" if i < 20 else None for i in range(40)]
     found = scoring.scores(samples, outputs, 0)
-    assert found.groups == found["groups"] == 25
-    assert "groups" not in dict(found.numbers())
+    assert found.groups == found["groups"] == found["groups_drawn"] == 25
+    assert not {"groups", "groups_drawn"} & dict(found.numbers()).keys()
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel", "ordinal", "regress"])
+def test_intervals_of_pictures_in_groups_are_as_wide_as_those_of_as_many_groups(task):
+    samples, outputs = data(task, 30)
+    many = [np.repeat(part, 20, axis=0) for part in (samples.targets, outputs)]
+    alone = scoring.scores(samples, outputs, 0)
+    samples.targets, samples.group = many[0], [f"film {i // 20}" for i in range(600)]
+    found = scoring.scores(samples, many[1], 0)
+    keys = [key for key, _ in alone.numbers() if alone.interval(key) and found.interval(key)]
+    assert len(keys) > 3
+    for key in keys:
+        (low, high), (first, last) = alone.interval(key), found.interval(key)
+        assert last - first > 0.6 * (high - low), key

@@ -19,9 +19,10 @@ from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
 from transferkit.evaluation.plot_style import save
 from transferkit.evaluation.versus import holm
-from transferkit.quantities import duration, figure
+from transferkit.quantities import duration, figure, plural
 from transferkit.record import HistoryRow, JsonObject
 from transferkit.runs.layout import Layout
+from transferkit.runs.pictures import groups_at
 from transferkit.runs.run_record import RunRecord
 from transferkit.runs.tables import Predictions
 
@@ -57,7 +58,7 @@ class ComparedRun:
 class ComparedPair:
     """Two runs: the `difference` of the score, `a` minus `b`, with its 95 % interval and p-values of paired tests.
 
-    What McNemar's test counts is there for classes alone.
+    What McNemar's test counts is there for classes alone; its p-value, where each picture counts by itself.
     """
 
     a: str
@@ -88,6 +89,7 @@ class Comparison:
 
     metric: str
     test_pictures: int
+    test_groups: int = 0  # that tests draw; 0: each picture counts by itself
     ranked: list[ComparedRun]
     tested: list[ComparedPair]
     histories: dict[str, list[HistoryRow]]
@@ -126,8 +128,8 @@ class Comparison:
 def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     """Compare finished runs of one task on one test split.
 
-    Accuracy is tested by McNemar's exact test, every score by a paired bootstrap (Koehn 2004); p-values of several
-    pairs are adjusted by Holm's method (1979).
+    Accuracy is tested by McNemar's exact test, every score by a paired bootstrap (Koehn 2004), which draws groups where
+    pictures are in groups and is the only test then; p-values of several pairs are adjusted by Holm's method (1979).
 
     Args:
         layouts: of the runs, two or more.
@@ -144,18 +146,21 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     metric = tasks.of(task).default_metric
     tables = [layout.read_predictions() for layout in layouts]
     paths, targets = tables[0].paths, tables[0].targets
-    answers = [_answers(table, paths) for table in tables]
+    answers, groups = [_answers(table, paths) for table in tables], groups_at(layouts[0], paths)
     rows = [_row(n, layout, m, c, metric) for n, layout, m, c in zip(names, layouts, manifests, metrics, strict=True)]
     signed = -1 if GOALS[metric].direction == "max" else 1
     order = sorted(range(len(rows)), key=lambda i: np.inf if (value := rows[i].score) is None else signed * value)
     pairs = _adjusted([
-        _pair((names[i], names[j]), (answers[i], answers[j]), targets, task=task, classes=classes, seed=seed)
+        _pair(
+            (names[i], names[j]), (answers[i], answers[j]), targets, groups, task=task, classes=classes, seed=seed
+        )
         for i, j in combinations(order, 2)
     ])  # fmt: skip
     curves = {n: m.learning_curve for n, m in zip(names, metrics, strict=True) if m.learning_curve}
     histories = {n: layout.read_history() for n, layout in zip(names, layouts, strict=True)}
     return Comparison(
-        metric=metric, test_pictures=len(paths), ranked=[rows[i] for i in order], tested=pairs, histories=histories,
+        metric=metric, test_pictures=len(paths), test_groups=0 if groups is None else int(groups.max()) + 1,
+        ranked=[rows[i] for i in order], tested=pairs, histories=histories,
         curves=curves,
     )  # fmt: skip
 
@@ -234,18 +239,19 @@ def _row(name: str, layout: Layout, manifest: RunRecord, metrics: MetricsRecord,
 
 
 def _pair(
-    names: tuple[str, str], answers: tuple[np.ndarray, np.ndarray], targets: np.ndarray, *, task: str,
-    classes: list[str], seed: int,
+    names: tuple[str, str], answers: tuple[np.ndarray, np.ndarray], targets: np.ndarray, groups: np.ndarray | None,
+    *, task: str, classes: list[str], seed: int,
 ) -> ComparedPair:  # fmt: skip
     (a, b), (left, right) = names, answers
     metric = tasks.of(task).default_metric
     if metric == "accuracy":
         # Right or wrong is all that accuracy knows: a thousand resamples of it take no time.
         x, y = ((tasks.of(task).decide(answer) == targets).astype(float) for answer in answers)
-        found = intervals.paired_bootstrap(lambda _, h: float(h.mean()), targets, x, y, seed=seed)
+        found = intervals.paired_bootstrap(lambda _, h: float(h.mean()), targets, x, y, seed=seed, groups=groups)
         low, high = sorted((found.low, found.high))
         return ComparedPair(
-            a=a, b=b, p_mcnemar=intervals.mcnemar(x > 0, y > 0), only_a_right=int(((x > 0) & (y == 0)).sum()),
+            a=a, b=b, p_mcnemar=intervals.mcnemar(x > 0, y > 0) if groups is None else None,
+            only_a_right=int(((x > 0) & (y == 0)).sum()),
             only_b_right=int(((y > 0) & (x == 0)).sum()), difference=found.difference, low=low, high=high,
             p_bootstrap=found.p,
         )  # fmt: skip
@@ -253,7 +259,7 @@ def _pair(
     def measure(true: np.ndarray, guess: np.ndarray) -> float | None:
         return score(task, true, guess, classes).value(metric)
 
-    found = intervals.paired_bootstrap(measure, targets, left, right, seed=seed, repeats=500)
+    found = intervals.paired_bootstrap(measure, targets, left, right, seed=seed, repeats=500, groups=groups)
     low, high = sorted((found.low, found.high))
     return ComparedPair(a=a, b=b, difference=found.difference, low=low, high=high, p_bootstrap=found.p)
 
@@ -289,7 +295,8 @@ def _range(pair: ComparedPair) -> str:
 
 
 def _verdicts(found: Comparison) -> list[str]:
-    lines = [f"On the same {found.test_pictures:,} test pictures:"]
+    of = f" of {plural(found.test_groups, 'group')}, which are drawn" if found.test_groups else ""
+    lines = [f"On the same {found.test_pictures:,} test pictures{of}:"]
     for pair in found.tested:
         clear = pair.p_adjusted < LEVEL
         test = "McNemar" if pair.p_mcnemar is not None else "paired bootstrap"

@@ -24,7 +24,12 @@ from transferkit.runs.run_record import PrecisionRecord, RunRecord
 
 SHOWN = 12  # differing numbers that people are shown
 NO_RESULT = ("test_uses", "schema_version")  # of metrics.json
-COUNTED = ("val.groups", "test.groups")  # of the data, which is proved by itself; earlier versions did not write them
+COUNTED = (
+    "val.groups",
+    "test.groups",
+    "val.groups_drawn",
+    "test.groups_drawn",
+)  # of the data, which is proved by itself; earlier versions did not write them
 Leaves = dict[str, object]  # every value of nested JSON by its dotted name
 
 

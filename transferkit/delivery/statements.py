@@ -101,10 +101,12 @@ def related(scores: Scores) -> str | None:
     """
     if not scores.groups or scores.n < RELATED * scores.groups:
         return None
-    return (
+    alike = (
         f"these {plural(scores.n, 'picture')} are of {plural(scores.groups, 'group')} or films, and those of one are "
-        "alike: ranges and p-values, which count each picture by itself, promise more than so few can tell"
     )
+    if scores.by_groups:
+        return alike + "alike: ranges and p-values are those of so many groups, not of so many pictures"
+    return alike + "alike: ranges and p-values, which count each picture by itself, promise more than so few can tell"
 
 
 def percent(share: float) -> str:

@@ -18,6 +18,7 @@ from transferkit.console import Reporter
 from transferkit.data.containers import places
 from transferkit.data.images.decode import DECODER_VERSION, DecodeSettings
 from transferkit.data.samples import Pixels, Samples, listed, shown
+from transferkit.data.splitting.units import group_codes_of
 from transferkit.data.threads import map_ordered
 from transferkit.delivery.members import Member
 from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looked
@@ -141,7 +142,10 @@ def _found(layout: Layout, reporter: Reporter) -> TtaRecord:
 
 def _tried(name: str, outputs: np.ndarray, plain: np.ndarray, samples: Samples) -> Tried:
     ours = losses(outputs, samples)
-    told = paired_bootstrap(lambda _, some: float(some.mean()), np.zeros(len(ours)), ours, plain, repeats=REPEATS)
+    told = paired_bootstrap(
+        lambda _, some: float(some.mean()), np.zeros(len(ours)), ours, plain, repeats=REPEATS,
+        groups=group_codes_of(samples),
+    )  # fmt: skip
     return Tried(
         name=name, loss=float(ours.mean()), difference=told.difference, ci95=[told.low, told.high], p=told.p,
         accuracy=accuracy(outputs, samples),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from transferkit.errors import ConfigError, DataError
+from transferkit.evaluation import clusters
 from transferkit.evaluation.counts import ConfusionScores, from_counts
 
 Array = npt.NDArray[Any]
@@ -30,12 +31,12 @@ class Difference(NamedTuple):
     p: float
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: float) -> tuple[float, float]:
     """95 % Wilson score interval of a proportion, inside 0…1 and sensible at 0 % and 100 %. Wilson 1927.
 
     Args:
         successes: 0…`n`.
-        n: trials, above 0.
+        n: trials, above 0; what they are worth may be no whole number.
 
     Raises:
         DataError: numbers outside these ranges.
@@ -45,10 +46,25 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     from scipy.stats import norm
 
     z = float(norm.ppf(0.5 + LEVEL / 2))
-    share, scale = successes / n, 1 + z * z / n
-    middle = (share + z * z / (2 * n)) / scale
-    half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / scale
-    return (0.0 if successes == 0 else middle - half), (1.0 if successes == n else middle + half)
+    part, scale = successes / n, 1 + z * z / n
+    middle = (part + z * z / (2 * n)) / scale
+    half = z * float(np.sqrt(part * (1 - part) / n + z * z / (4 * n * n))) / scale
+    return (0.0 if part == 0 else middle - half), (1.0 if part == 1 else middle + half)
+
+
+def share(hits: npt.ArrayLike, groups: Array | None = None) -> tuple[float, float]:
+    """95 % interval of a share of pictures: Wilson's, where they are in groups of as many as these are worth.
+
+    Args:
+        hits: bool [N], N > 0.
+        groups: int [N]: which group each picture is of.
+    """
+    found = np.asarray(hits, np.float64)
+    if groups is None or len(found) == 1:
+        return wilson(round(float(found.sum())), len(found))
+    codes = np.unique(groups, return_inverse=True)[1]
+    n = clusters.worth(found, codes)
+    return wilson(float(found.mean()) * n, n) if n else (0.0, 1.0)
 
 
 def where_perfect(limits: tuple[float, float], count: int) -> tuple[float, float]:
@@ -63,7 +79,13 @@ def where_perfect(limits: tuple[float, float], count: int) -> tuple[float, float
 
 
 def from_counts_of(
-    targets: npt.ArrayLike, answers: npt.ArrayLike, count: int, *, repeats: int = 1000, seed: int = 0
+    targets: npt.ArrayLike,
+    answers: npt.ArrayLike,
+    count: int,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+    groups: Array | None = None,
 ) -> tuple[dict[str, tuple[float, float]], list[tuple[float, float] | None]]:
     """95 % intervals of all of `FAST`, and of the F1 of each class, from one stratified draw of confusion counts.
 
@@ -73,19 +95,21 @@ def from_counts_of(
         count: classes.
         repeats: how often pictures are drawn.
         seed: of the draws.
+        groups: int [N]: which group each picture is of: groups are drawn then, classes as they come with them.
 
     Returns:
         Intervals by name, without those that are undefined; and of each class, None where it is neither present nor
         predicted.
     """
     true, guess = _pair(targets, answers)
-    drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed))
-    n, support = _of_stratum(true, True), np.bincount(true, minlength=count)
+    drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed), groups)
+    n = _of_stratum(true, True) if groups is None else float(groups.max() + 1)
+    worth, support = len(true) if groups is None else int(n), clusters.apart(true, count, groups)
     scalars = {name: _percentiles(drawn.scalars[name], n) for name in FAST}
     seen = support + np.bincount(guess, minlength=count) > 0
     f1 = [_percentiles(drawn.f1[:, c], n) if seen[c] else None for c in range(count)]
     return (
-        {name: where_perfect(found, len(true)) for name, found in scalars.items() if found is not None},
+        {name: where_perfect(found, worth) for name, found in scalars.items() if found is not None},
         [found and where_perfect(found, int(own)) for found, own in zip(f1, support, strict=True)],
     )
 
@@ -99,6 +123,7 @@ def of_table(
     repeats: int = 200,
     seed: int = 0,
     stratify: bool = False,
+    groups: Array | None = None,
 ) -> dict[Any, tuple[float, float]]:
     """95 % percentile intervals of many scores at once.
 
@@ -111,15 +136,16 @@ def of_table(
         repeats: how often pictures are drawn.
         seed: of the draws.
         stratify: keep the number of pictures of each class fixed (targets int [N] only).
+        groups: int [N]: which group each picture is of: groups are drawn then, and nothing is kept fixed.
 
     Returns:
         Intervals by key; scores that are undefined in most resamples are left out.
     """
     true, guess = _pair(targets, predictions)
-    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify)
+    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify, groups)
     rows = [table(true[pick], guess[pick]) for pick in picks]
     columns = {key: np.array([_number(row.get(key)) for row in rows]) for key in rows[0]}
-    n = _of_stratum(true, stratify)
+    n = _of_stratum(true, stratify) if groups is None else float(groups.max() + 1)
     found = {key: _percentiles(values, n) for key, values in columns.items()}
     return {key: where_perfect(limits, ends_at_one(key)) for key, limits in found.items() if limits is not None}
 
@@ -132,6 +158,7 @@ def paired_bootstrap(
     *,
     repeats: int = 1000,
     seed: int = 0,
+    groups: Array | None = None,
 ) -> Difference:
     """How much better predictions `a` score than `b` on the same pictures: `metric(a) - metric(b)`.
 
@@ -145,20 +172,22 @@ def paired_bootstrap(
         b: likewise.
         repeats: how often pictures are drawn.
         seed: of the draws.
+        groups: int [N]: which group each picture is of: groups are drawn then.
 
     Raises:
         DataError: the score is undefined.
     """
     (true, left), (_, right) = _pair(targets, a), _pair(targets, b)
     observed = _number(metric(true, left)) - _number(metric(true, right))
-    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify=False)
+    picks = _resamples(true, repeats, np.random.default_rng(seed), stratify=False, groups=groups)
     values = np.array([_number(metric(true[p], left[p])) - _number(metric(true[p], right[p])) for p in picks])
-    limits = _percentiles(values, len(true))
+    n = len(true) if groups is None else int(groups.max()) + 1
+    limits = _percentiles(values, n)
     if limits is None or not np.isfinite(observed):
         raise DataError("the score is undefined on these pictures; compare by another metric")
     kept = values[np.isfinite(values)]
     below, above = ((kept <= 0).sum() + 1) / (len(kept) + 1), ((kept >= 0).sum() + 1) / (len(kept) + 1)
-    return Difference(float(observed), *limits, p=_expanded(min(1.0, 2 * min(below, above)), len(true)))
+    return Difference(float(observed), *limits, p=_expanded(min(1.0, 2 * min(below, above)), n))
 
 
 def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
@@ -185,17 +214,22 @@ def mcnemar(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> float:
     return float(binomtest(only_left, only_left + only_right).pvalue)
 
 
-def _drawn(true: Array, guess: Array, count: int, repeats: int, rng: np.random.Generator) -> ConfusionScores:
+def _drawn(
+    true: Array, guess: Array, count: int, repeats: int, rng: np.random.Generator, groups: Array | None
+) -> ConfusionScores:
     """What follows from `repeats` draws of the confusion counts; arrays are [repeats, …].
 
     Counts of the cells of each class come from a multinomial: the law of resampled pictures, without a loop.
     """
-    cells, counts = np.unique(true * count + guess, return_counts=True)
+    cells, which, counts = np.unique(true * count + guess, return_inverse=True, return_counts=True)
     rows, columns = cells // count, cells % count
-    drawn = np.empty((repeats, len(cells)), np.int32)
-    for row in np.unique(rows):
-        own = rows == row
-        drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
+    if groups is not None:
+        drawn = clusters.counted(which, groups, repeats, rng)
+    else:
+        drawn = np.empty((repeats, len(cells)), np.int32)
+        for row in np.unique(rows):
+            own = rows == row
+            drawn[:, own] = rng.multinomial(counts[own].sum(), counts[own] / counts[own].sum(), repeats)
     every, right = np.arange(len(cells)), np.flatnonzero(rows == columns)
     hits = _summed(drawn, right, rows[right], count)
     return from_counts(hits, _summed(drawn, every, rows, count), _summed(drawn, every, columns, count))
@@ -214,13 +248,17 @@ def _summed(drawn: Array, cells: Array, classes: Array, count: int) -> Array:
     return found
 
 
-def _resamples(true: Array, repeats: int, rng: np.random.Generator, stratify: bool) -> list[Array]:
+def _resamples(
+    true: Array, repeats: int, rng: np.random.Generator, stratify: bool, groups: Array | None
+) -> list[Array]:
+    if groups is not None:
+        return clusters.drawn(groups, repeats, rng)
     if not stratify:
         return [rng.integers(0, len(true), len(true)) for _ in range(repeats)]
     if true.ndim != 1:
         raise ConfigError("stratify needs one class per picture; leave it out for several labels or numbers")
-    groups = [np.flatnonzero(true == value) for value in np.unique(true)]
-    return [np.concatenate([rng.choice(g, len(g)) for g in groups]) for _ in range(repeats)]
+    strata = [np.flatnonzero(true == value) for value in np.unique(true)]
+    return [np.concatenate([rng.choice(rows, len(rows)) for rows in strata]) for _ in range(repeats)]
 
 
 def _pair(targets: npt.ArrayLike, predictions: npt.ArrayLike) -> tuple[Array, Array]:

@@ -60,7 +60,9 @@ class Scores(dict[str, object]):
 
     def numbers(self) -> Iterator[tuple[str, float | None]]:
         """Every score of the whole and its value, None where it is undefined; no count, interval or table."""
-        return ((k, v) for k, v in self.items() if (v is None or is_number(v)) and k not in ("n", "groups"))
+        return (
+            (k, v) for k, v in self.items() if (v is None or is_number(v)) and k not in ("n", "groups", "groups_drawn")
+        )
 
     @property
     def n(self) -> int:
@@ -73,6 +75,11 @@ class Scores(dict[str, object]):
         """Of how many groups or films the pictures are; as many as pictures where none belong together."""
         found = self.get("groups")
         return found if isinstance(found, int) else self.n
+
+    @property
+    def by_groups(self) -> bool:
+        """Whether intervals were found by drawing groups; earlier versions drew pictures all the same."""
+        return "groups_drawn" in self
 
     @property
     def confusion(self) -> list[list[int]]:
@@ -125,7 +132,7 @@ class Scores(dict[str, object]):
         pair = {"true": {"type": "string"}, "predicted": {"type": "string"}, "count": {"type": "integer"}}
         pairs = {"type": "array", "items": {"type": "object", "properties": pair, "required": list(pair)}}
         count = {"type": "integer", "minimum": 0}
-        own = {"n": count, "groups": count, "confusion": counts, "confused": pairs}
+        own = {"n": count, "groups": count, "groups_drawn": count, "confusion": counts, "confused": pairs}
         return {
             "type": "object",
             "description": "Scores by name; null where a score is undefined.",

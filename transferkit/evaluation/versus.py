@@ -2,7 +2,8 @@
 
 What is easy for one is easy for the other, so that the difference on the same pictures says more than two scores with
 an interval each. Scores that are means over pictures are tested without assumptions: accuracy by McNemar's exact test,
-others by flipping the signs of the differences (Fisher 1935); all others by a paired bootstrap (Koehn 2004).
+others by flipping the signs of the differences (Fisher 1935); all others by a paired bootstrap (Koehn 2004). Where
+pictures are in groups, signs of groups are flipped and groups are drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from transferkit import tasks
 from transferkit.errors import DataError
-from transferkit.evaluation import intervals, metrics
+from transferkit.evaluation import clusters, intervals, metrics
 from transferkit.evaluation.counts import average_precision, confusion, from_confusion
 from transferkit.evaluation.metric_registry import AT_MOST_ONE, by_key
 from transferkit.evaluation.metrics_record import MetricsRecord
@@ -48,9 +49,10 @@ class Answers(NamedTuple):
     thresholds: Array | None = None
 
 
-def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, classes: list[str], seed: int = 0) -> (
-    Edge | None
-):  # fmt: skip
+def edge(
+    task: str, key: str, targets: Array, own: Answers, other: Answers, classes: list[str], seed: int = 0,
+    groups: Array | None = None,
+) -> Edge | None:  # fmt: skip
     """How much better `own` is than `other` on the same pictures.
 
     Args:
@@ -61,6 +63,7 @@ def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, clas
         other: answers of its rival.
         classes: names of the classes, labels or targets.
         seed: of the bootstrap.
+        groups: int [N]: which group each picture is of; None: each counts by itself.
 
     Returns:
         The gain with its interval and p-value; None where the score is undefined or unknown, or comparing would take
@@ -72,10 +75,10 @@ def edge(task: str, key: str, targets: Array, own: Answers, other: Answers, clas
     sign = 1.0 if row.direction == "max" else -1.0
     pair = [_per_picture(task, key, targets, answers) for answers in (own, other)]
     if pair[0] is not None and pair[1] is not None:
-        return _by_pictures(sign * (pair[0] - pair[1]), exact=key == "accuracy")
+        return _by_pictures(sign * (pair[0] - pair[1]), groups, exact=key == "accuracy")
     if own.outputs.size > LARGEST:
         return None
-    return _by_bootstrap(_measure(task, key, classes), sign, targets, own, other, seed)
+    return _by_bootstrap(_measure(task, key, classes), sign, targets, own, other, seed, groups)
 
 
 def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Floats | None:
@@ -85,9 +88,14 @@ def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Float
     return kind.per_picture(key, targets, outputs if kind.exclusive else np.asarray(outputs, np.float64))
 
 
-def _by_pictures(difference: Floats, *, exact: bool) -> Edge:
+def _by_pictures(difference: Floats, groups: Array | None, *, exact: bool) -> Edge:
     from scipy.stats import t
 
+    if groups is not None and np.any(difference):  # else nothing says how alike those of one group are
+        gain, low, high, p = clusters.mean_difference(difference, groups)
+        return Edge(gain, max(-1.0, low), min(1.0, high), p) if exact else Edge(gain, low, high, p)
+    if groups is not None:
+        difference = np.zeros(int(groups.max()) + 1)
     n, gain = len(difference), float(difference.mean())
     if exact:  # right or wrong: Agresti & Min 2005, who add half a picture to each of the four cells
         won, lost = int((difference > 0).sum()), int((difference < 0).sum())
@@ -119,9 +127,10 @@ def _flipped(difference: Floats, error: float) -> float:
 
 
 def interval(
-    task: str, key: str, targets: Array, answers: Answers, classes: list[str], seed: int = 0
+    task: str, key: str, targets: Array, answers: Answers, classes: list[str], seed: int = 0,
+    groups: Array | None = None,
 ) -> tuple[float, float] | None:  # fmt: skip
-    """The 95 % interval of a score by itself, over resampled pictures.
+    """The 95 % interval of a score by itself, over resampled pictures or groups.
 
     Args:
         task: says what the targets mean.
@@ -130,6 +139,7 @@ def interval(
         answers: those that are scored.
         classes: names of the classes, labels or targets.
         seed: of the draws.
+        groups: int [N]: which group each picture is of; None: each counts by itself.
 
     Returns:
         Its ends; None where the score is undefined in most resamples, or resampling would take minutes.
@@ -138,13 +148,14 @@ def interval(
     if outputs.size > LARGEST or not len(targets):
         return None
     measure = _measure(task, key, classes)
+    n = len(targets) if groups is None else int(groups.max()) + 1
 
     def table(true: Array, rows: Array) -> dict[str, float | None]:
         return {key: measure(true, outputs[rows], answers.thresholds)}
 
     found = intervals.of_table(
-        table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive,
-        ends_at_one=lambda key: len(targets) if key in AT_MOST_ONE else 0,
+        table, targets, np.arange(len(targets)), seed=seed, stratify=tasks.of(task).exclusive, groups=groups,
+        ends_at_one=lambda key: n if key in AT_MOST_ONE else 0,
     )  # fmt: skip
     return found.get(key)
 
@@ -174,7 +185,7 @@ def _measure(task: str, key: str, classes: list[str]) -> Measure:
 
 
 def _by_bootstrap(
-    measure: Measure, sign: float, targets: Array, own: Answers, other: Answers, seed: int
+    measure: Measure, sign: float, targets: Array, own: Answers, other: Answers, seed: int, groups: Array | None
 ) -> Edge | None:
     rows = np.arange(len(targets))
 
@@ -186,7 +197,7 @@ def _by_bootstrap(
         return None if value is None else sign * value
 
     try:
-        found = intervals.paired_bootstrap(of, rows, rows, -1 - rows, repeats=REPEATS, seed=seed)
+        found = intervals.paired_bootstrap(of, rows, rows, -1 - rows, repeats=REPEATS, seed=seed, groups=groups)
     except DataError:
         return None
     return Edge(*found)

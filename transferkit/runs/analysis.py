@@ -12,7 +12,7 @@ from transferkit import compute, tasks
 from transferkit.compute.blas import few_threads
 from transferkit.data.samples import Samples
 from transferkit.data.splitting.split import Splits
-from transferkit.data.splitting.units import units_of
+from transferkit.data.splitting.units import group_codes_of, units_of
 from transferkit.evaluation import abstention, baselines, calibration, intervals
 from transferkit.evaluation.baselines import Baseline, Probe, Split, drawn
 from transferkit.evaluation.diagnosis_context import ConfidentErrors, DiagnosisContext, DoubtfulLabels, NearDuplicates
@@ -138,14 +138,17 @@ def beside(
     usual = GOALS[samples.kind.default_metric].key
     keys = dict.fromkeys(key for key in (usual, samples.kind.judged_by, aim) if key is not None)
     own = Answers(outputs, None if found.thresholds is None else np.array(found.thresholds))
+    groups = group_codes_of(samples)
     scored: dict[str, BaselineScores] = {}
     for name, b in rivals:
         other = Answers(b.predictions, b.thresholds)
-        edges = {key: edge(task, key, samples.targets, own, other, classes, seed) for key in keys}
+        edges = {key: edge(task, key, samples.targets, own, other, classes, seed, groups) for key in keys}
         against = {key: e._asdict() for key, e in edges.items() if e is not None}
-        # Of the accuracy it follows from the counts.
-        first = dict.fromkeys(key for key in (usual, aim) if key is not None and key != "accuracy")
-        ranges = {f"{key}_ci95": interval(task, key, samples.targets, other, classes, seed) for key in first}
+        # Of the accuracy it follows from the counts, unless pictures are in groups.
+        first = dict.fromkeys(
+            key for key in (usual, aim) if key is not None and (key != "accuracy" or groups is not None)
+        )
+        ranges = {f"{key}_ci95": interval(task, key, samples.targets, other, classes, seed, groups) for key in first}
         known = {key: list(limits) for key, limits in ranges.items() if limits is not None}
         if len(classes) > MANY:  # of a baseline nobody asks which of so many classes it confuses
             b = b._replace(scores=Scores({k: v for k, v in b.scores.items() if k not in ("per_class", "confusion")}))
@@ -169,25 +172,27 @@ def curve(train: Split, val: Split, probe: Probe, task: str, classes: list[str],
     return learning_curve(train, val, task, classes, strength=probe.strength, whole=whole, seed=seed)
 
 
-def abstain_on_test(found: MetricsRecord, test: np.ndarray, targets: np.ndarray) -> None:
+def abstain_on_test(found: MetricsRecord, test: np.ndarray, samples: Samples) -> None:
     """What the thresholds reached on test, and there without calibration the calibration error and the loss: how much
     lower calibration made it is `calibration`, tested in pairs.
 
     Args:
         found: metrics.json so far; the figures are added.
         test: probabilities [n, C] of the test pictures.
-        targets: int [n].
+        samples: these.
     """
+    targets, groups = samples.targets, group_codes_of(samples)
+    confidence, right = calibration.confidence_of(test, targets)
     for row in found.abstention:
         if row.threshold is not None:
-            accuracy, coverage = abstention.selective(test, targets, row.threshold)
-            row.test_accuracy, row.test_coverage = accuracy, coverage
-            if accuracy is not None:
-                answered = round(coverage * len(targets))
-                row.test_accuracy_ci95 = list(intervals.wilson(round(accuracy * answered), answered))
+            row.test_accuracy, row.test_coverage = abstention.selective(test, targets, row.threshold)
+            if row.test_accuracy is not None:
+                sure = confidence >= row.threshold
+                within = None if groups is None else groups[sure]
+                row.test_accuracy_ci95 = list(intervals.share(right[sure], within))
     plain = calibration.uncalibrated(test, found.temperature)
     found.test["ece_uncalibrated"] = calibration.ece(plain, targets)
-    gain = edge(found.task, "loss", targets, Answers(test), Answers(plain), found.classes)
+    gain = edge(found.task, "loss", targets, Answers(test), Answers(plain), found.classes, groups=groups)
     found.calibration = None if gain is None else EdgeRecord(**gain._asdict())
 
 

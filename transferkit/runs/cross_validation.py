@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from transferkit.data.splitting.split import Splits, rounds_of_folds
+from transferkit.data.splitting.units import group_codes_of
 from transferkit.errors import DataError
 from transferkit.evaluation import metric_registry
 from transferkit.features.working_arrays import free_on_disk
@@ -42,7 +43,8 @@ def judge_of(problem: Problem, metric: str, rows: np.ndarray) -> Judge:
     """
     samples = problem.samples
     goal = metric_registry.goal(metric, samples.task)
-    return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units)
+    groups = group_codes_of(samples.select(rows)) if any(samples.group) else None
+    return Judge(samples.task, samples.targets[rows], tuple(samples.classes), goal, problem.units, groups)
 
 
 def require_room(work: Recipe) -> None:

@@ -22,6 +22,7 @@ from transferkit.evaluation.versus import Answers, edge
 from transferkit.runs.finetune import Job
 from transferkit.runs.layout import Layout
 from transferkit.runs.manifest import Manifest
+from transferkit.runs.pictures import groups_at
 from transferkit.runs.selecting import HeadSelection
 from transferkit.runs.tables import Predictions
 from transferkit.selection.candidate_scores import Floats
@@ -121,7 +122,8 @@ def beside(layout: Layout, student: Layout, network: str, seed: int) -> Distille
         return found
     teacher, taught = layout.read_predictions(), student.read_predictions()
     own, other = _answers(taught, ours), _answers(teacher, theirs)
-    gain = edge(ours.task, key, taught.targets, own, other, list(ours.classes), seed)
+    groups = groups_at(student, taught.paths)
+    gain = edge(ours.task, key, taught.targets, own, other, list(ours.classes), seed, groups)
     found.test, found.teacher = ours.test.value(key), theirs.test.value(key)
     limits = ours.test.interval(key)
     found.test_ci95 = None if limits is None else list(limits)

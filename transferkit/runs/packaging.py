@@ -151,5 +151,5 @@ class Packaging:
         found.test = CountedScores(scores)
         write_predictions(context.layout, samples, outputs, facts.thresholds)
         if samples.kind.abstains:
-            analysis.abstain_on_test(found, outputs, samples.targets)
+            analysis.abstain_on_test(found, outputs, samples)
         return outputs, None if columns is None else below[:, columns]

@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from transferkit import tasks
 from transferkit.config import Settings
 from transferkit.data import source
@@ -19,6 +22,7 @@ from transferkit.data.readers.relabel import relabel
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples, hash_source, listed, shown, unreadable_reason
 from transferkit.data.source import scan
+from transferkit.data.splitting.units import group_codes
 from transferkit.errors import ConfigError, DataError
 from transferkit.runs import tables
 from transferkit.runs.layout import Layout
@@ -55,6 +59,18 @@ def own(layout: Layout, wanted: Sequence[Picture], task: str, classes: Sequence[
         raise DataError(f"{shown(origin)} cannot be read by the settings in {layout.manifest}: {error}") from error
     there = [i for i in range(len(samples)) if unreadable_reason(Path(str(samples.source(i)))) is None]
     return _corrected(samples.select(there), wanted, data.relabelled).hashed()
+
+
+def groups_at(layout: Layout, paths: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """Which group each of some pictures of a run is of: `units.group_codes` of what splits.csv says.
+
+    Args:
+        layout: of the run.
+        paths: of the pictures, in the order that is wanted.
+    """
+    known = {row.path: row for row in layout.read_splits()}
+    rows = [known[path] for path in paths]
+    return group_codes([row.sha256 for row in rows], [row.group or None for row in rows])
 
 
 def reading_of(manifest: RunRecord) -> Reading:

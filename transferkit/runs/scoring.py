@@ -11,7 +11,7 @@ from transferkit import compute
 from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
-from transferkit.data.splitting.units import groups_of
+from transferkit.data.splitting.units import group_codes_of, groups_of
 from transferkit.evaluation import intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
@@ -25,7 +25,8 @@ BATCH = 32
 SEEN = 1024  # answers, after which what was written of a table in a file goes back to the system
 MOST_RESAMPLED = 50_000  # pictures × classes: two hundred resamples then take about three seconds
 # A score of resampled pictures is biased upwards for the calibration error, and a threshold is no score.
-UNRESAMPLED = ("ece", "threshold", "n", "groups")
+UNRESAMPLED = ("ece", "threshold", "n", "groups", "groups_drawn")
+SHARES = ("accuracy", "top3_accuracy", "top5_accuracy", "subset_accuracy")  # of pictures
 
 
 def stream(
@@ -101,9 +102,9 @@ def scores(
 ) -> Scores:  # fmt: skip
     """All metrics of answers and each one's 95 % interval beside it (`accuracy_ci95`), per class too.
 
-    Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Both count each picture by
-    itself; `groups` says of how many groups they are, where there are any. Where pictures times
-    classes are more than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
+    Proportions of pictures have Wilson's, all others a bootstrap's, for classes stratified. Where pictures are in
+    groups, these are drawn and counted, and `groups` says how many there are. Where pictures times classes are more
+    than `MOST_RESAMPLED`, scores that need a sort of all pictures have none.
 
     Args:
         samples: the pictures.
@@ -118,8 +119,11 @@ def scores(
     found.bounded(classes)
     if not bounded:
         return found
-    if groups := groups_of(samples):
-        found["groups"] = groups
+    if count := groups_of(samples):
+        found["groups"] = count
+    groups = group_codes_of(samples)
+    if groups is not None:
+        found["groups_drawn"] = int(groups.max()) + 1
     if outputs.size <= MOST_RESAMPLED:
 
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
@@ -127,12 +131,13 @@ def scores(
 
         limits = intervals.of_table(
             table, samples.targets, outputs, seed=seed, stratify=samples.kind.exclusive,
-            ends_at_one=_ends_at_one(found),
+            ends_at_one=_ends_at_one(found, samples, groups), groups=groups,
         )  # fmt: skip
         _attach(found, limits)
     if samples.kind.exclusive:
-        _attach(found, _of_counts(samples.targets, samples.kind.decide(outputs), len(classes), seed))
-    _attach(found, _proportions(found, samples, outputs, thresholds))
+        answers = samples.kind.decide(outputs)
+        _attach(found, _of_counts(samples.targets, answers, len(classes), seed, groups))
+    _attach(found, _proportions(found, samples, outputs, thresholds, groups))
     return found
 
 
@@ -151,15 +156,19 @@ def _flat(found: Scores) -> dict[Name, float | None]:
     }
 
 
-def _ends_at_one(found: Scores) -> Callable[[Name], int]:
-    """Of how many pictures a score is that is 1 at the most: of all, or of those of its class. 0 for any other."""
-    rows = found.rows
+def _ends_at_one(found: Scores, samples: Samples, groups: np.ndarray | None) -> Callable[[Name], int]:
+    """Of how many pictures, or groups, a score is that is 1 at the most: of all, or of those of its class. 0 for any
+    other."""
+    rows, whole = found.rows, found.n if groups is None else int(groups.max()) + 1
+    each = [row.support for row in rows]
+    if groups is not None and rows and not samples.kind.numbers:
+        each = [len(np.unique(groups[_has(samples, c)])) for c in range(len(rows))]
 
     def count(name: Name) -> int:
         number, key = name
         if key not in AT_MOST_ONE:
             return 0
-        return found.n if number is None else rows[number].support
+        return whole if number is None else each[number]
 
     return count
 
@@ -173,15 +182,21 @@ def _attach(found: Scores, limits: Limits) -> None:
             table[f"{key}_ci95"] = [float(low), float(high)]
 
 
-def _of_counts(targets: np.ndarray, answers: np.ndarray, count: int, seed: int) -> Limits:
-    scalars, f1 = intervals.from_counts_of(targets, answers, count, seed=seed)
+def _of_counts(
+    targets: np.ndarray, answers: np.ndarray, count: int, seed: int, groups: np.ndarray | None
+) -> Limits:  # fmt: skip
+    scalars, f1 = intervals.from_counts_of(targets, answers, count, seed=seed, groups=groups)
     return {(None, k): v for k, v in scalars.items()} | {(c, "f1"): v for c, v in enumerate(f1) if v is not None}
 
 
-def _proportions(found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> Limits:
+def _proportions(
+    found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None, groups: np.ndarray | None
+) -> Limits:
     """Wilson's intervals of what is a share of pictures: accuracies, and precision and recall of each class."""
+    if groups is not None:
+        return _of_groups(found, samples, outputs, thresholds, groups)
     limits: Limits = {}
-    for key in ("accuracy", "top3_accuracy", "top5_accuracy", "subset_accuracy"):
+    for key in SHARES:
         share = found.value(key)
         if share is not None:
             limits[None, key] = intervals.wilson(round(share * found.n), found.n)
@@ -192,6 +207,37 @@ def _proportions(found: Scores, samples: Samples, outputs: np.ndarray, threshold
             if of:
                 limits[c, key] = intervals.wilson(hits, of)
     return limits
+
+
+def _of_groups(
+    found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None, groups: np.ndarray
+) -> Limits:
+    """The same of pictures that are in groups."""
+    kind = samples.kind
+    limits: Limits = {}
+    called = None if kind.exclusive else outputs >= (0.5 if thresholds is None else thresholds)
+    for key in SHARES:
+        if found.value(key) is None:
+            continue
+        hits = (called == samples.targets).all(1) if called is not None else None
+        hits = kind.per_picture(key, samples.targets, outputs) if hits is None else hits
+        if hits is not None:
+            limits[None, key] = intervals.share(hits, groups)
+    if "per_class" not in found:
+        return limits
+    answers = kind.decide(outputs) if called is None else None
+    for c in range(outputs.shape[1]):
+        has, said = _has(samples, c), np.asarray(answers == c) if called is None else called[:, c]
+        for key, of, right in (("recall", has, said), ("precision", said, has)):
+            if of.any():
+                limits[c, key] = intervals.share(right[of], groups[of])
+    return limits
+
+
+def _has(samples: Samples, c: int) -> np.ndarray:
+    """Which pictures have the class or label: bool [n]."""
+    targets = samples.targets
+    return np.asarray(targets == c if samples.kind.exclusive else targets[:, c] > 0)
 
 
 def _counted(samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> list[tuple[int, int, int]]:

@@ -26,7 +26,8 @@ SEEN = 1024  # rows of answers, after which what was read of them goes back to t
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A row of splits.csv; `fold` is -1 where there is none. `cell` is the label as it stands there (see `cells`)."""
+    """A row of splits.csv; `fold` is -1 where there is none, `group` empty. `cell` is the label as it stands there (see
+    `cells`)."""
 
     path: str
     label: str
@@ -34,6 +35,7 @@ class Picture:
     fold: int
     sha256: str
     cell: str = field(compare=False)
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +80,13 @@ def pictures(rows: Rows) -> list[Picture]:
 def _picture(number: int, row: CsvRow) -> Picture:
     path, label, part, sha256 = (_cell(number, row, name) for name in ("path", "label", "split", "sha256"))
     fold = _cell(number, row, "fold") if row.get("fold") else "-1"
+    group = sys.intern(_cell(number, row, "group")) if row.get("group") else ""
     if part not in PARTS:
         raise ValueError(f"line {number}: {shown(part[:40])!r} is no split")
     if len(sha256) != 64 or not path:
         raise ValueError(f"line {number} has no path or no hash")
     label = sys.intern(label)  # of many pictures, few are different
-    return Picture(path, label, sys.intern(part), _whole(number, fold), sha256, label)
+    return Picture(path, label, sys.intern(part), _whole(number, fold), sha256, label, group)
 
 
 def named(found: Sequence[Picture], task: str) -> list[Picture]:

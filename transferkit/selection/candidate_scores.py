@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from transferkit import tasks
-from transferkit.evaluation import calibration, metrics
+from transferkit.evaluation import calibration, clusters, metrics
 from transferkit.evaluation.metric_registry import Metric
 from transferkit.file_windows import release
 from transferkit.selection.learner import Learner, Setting
@@ -24,13 +25,31 @@ Units = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Judge:
-    """The goal on some pictures. `targets` as `metrics.score` wants them; `units` are those of regression."""
+    """The goal on some pictures. `targets` as `metrics.score` wants them; `units` are those of regression; `groups` int
+    [n] says which pictures belong together, where any do, and are therefore no independent witnesses."""
 
     task: str
     targets: npt.NDArray[np.generic]
     classes: tuple[str, ...]
     goal: Metric
     units: Units | None = None
+    groups: npt.NDArray[np.int64] | None = None
+
+    def of(self, rows: npt.NDArray[Any]) -> Judge:
+        """The goal on those of the pictures that are at `rows`."""
+        groups = None
+        if self.groups is not None:
+            groups = np.unique(self.groups[rows], return_inverse=True)[1]
+            groups = groups if groups.max(initial=0) else None
+        return replace(self, targets=self.targets[rows], groups=groups)
+
+    def drawn(self, repeats: int, rng: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
+        """Rows of pictures of `repeats` draws with replacement: of pictures, or of groups."""
+        n = len(self.targets)
+        if self.groups is None:
+            yield from (rng.integers(0, n, n) for _ in range(repeats))
+        else:
+            yield from clusters.drawn(self.groups, repeats, rng)
 
     @property
     def kind(self) -> Task:

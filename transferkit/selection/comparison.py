@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transferkit.evaluation import clusters
 from transferkit.evaluation.metrics_record import HeadCandidate
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
 
@@ -50,17 +51,15 @@ def behind(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> tuple[float, fl
     """
     if trial.by_picture is not None and leader.by_picture is not None:
         gap = leader.by_picture - trial.by_picture
-        return float(gap.mean()), float(gap.std(ddof=1) / np.sqrt(len(gap)))
+        return float(gap.mean()), clusters.standard_error(gap, judge.groups)
     gaps = _bootstrap_gaps(trial, leader, judge)
     return judge.signed(leader.score - trial.score), float(np.std(gaps))
 
 
 def _bootstrap_gaps(trial: OutOfFold, leader: OutOfFold, judge: Judge) -> list[float]:
-    rng, n = np.random.default_rng(0), len(judge.targets)
     a, b = leader.mean_logits, trial.mean_logits
     gaps = []
-    for _ in range(40):
-        rows = rng.integers(0, n, n)
+    for rows in judge.drawn(40, np.random.default_rng(0)):
         gap = judge.score(a[rows], rows) - judge.score(b[rows], rows)
         gaps += [judge.signed(gap)] if np.isfinite(gap) else []
     return gaps or [0.0]

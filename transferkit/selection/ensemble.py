@@ -8,7 +8,7 @@ better than the best single network's by more than one standard error, in pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,7 +50,7 @@ def find(logits: Sequence[Floats], judge: Judge, seed: int = 0) -> Ensemble:
     answers = np.empty_like(logits[0])
     for part in range(PARTS):
         held_out, rest = np.flatnonzero(parts == part), np.flatnonzero(parts != part)
-        weights = _greedy([one[rest] for one in logits], replace(judge, targets=judge.targets[rest]))
+        weights = _greedy([one[rest] for one in logits], judge.of(rest))
         answers[held_out] = together([one[held_out] for one in logits], weights, judge.task)
     found, single = OutOfFold.of(answers, judge), [OutOfFold.of(one, judge) for one in logits]
     best = max(single, key=lambda one: _key(one.logits[0], judge))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from transferkit.evaluation import clusters
 from transferkit.evaluation.intervals import where_perfect
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.selection.candidate_scores import Judge, OutOfFold
@@ -61,11 +62,13 @@ def lowered(score: float, interval: Interval | None, by: float, judge: Judge) ->
 
 def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
     """`table` [configurations, n]: what each picture adds to each configuration's score."""
-    rng, n = np.random.default_rng(seed), table.shape[1]
+    rng, n, groups = np.random.default_rng(seed), table.shape[1], judge.groups
+    units = n if groups is None else int(groups.max()) + 1
     found = []
     step = max(1, min(BOOTSTRAPS, DRAWN // n))
     for count in [step] * (BOOTSTRAPS // step) + [BOOTSTRAPS % step]:  # all at once would be gigabytes
-        drawn = rng.multinomial(n, np.full(n, 1 / n), count).astype(np.float64)
+        drawn = rng.multinomial(units, np.full(units, 1 / units), count).astype(np.float64)
+        drawn = drawn if groups is None else drawn[:, groups]
         out = (drawn == 0).astype(np.float64)
         chosen = (drawn @ table.T).argmax(1)
         found.append((out @ table.T)[np.arange(count), chosen] / np.maximum(out.sum(1), 1))
@@ -74,26 +77,26 @@ def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[floa
 
 
 def _bounded(mean: float, best: Floats, judge: Judge) -> tuple[float, tuple[float, float] | None]:
-    n = len(best)
+    n: float = len(best)
     if judge.goal.key == "accuracy":
         # Wilson's interval (1927) for a share that is no whole count.
+        n = n if judge.groups is None else clusters.worth(best, judge.groups)
         z2 = 1.959964**2
         middle = (mean + z2 / (2 * n)) / (1 + z2 / n)
         half = INFLATION * np.sqrt(z2 * (mean * (1 - mean) / n + z2 / (4 * n * n))) / (1 + z2 / n)
         low, high = middle - half, middle + half
         return mean, (float(max(low, 0)), float(min(high, 1)))
-    half = INFLATION * 1.96 * best.std(ddof=1) / np.sqrt(n)
+    half = INFLATION * 1.96 * clusters.standard_error(best, judge.groups)
     ends = sorted((judge.signed(mean - half), judge.signed(mean + half)))
     return judge.signed(mean), (ends[0], ends[1])
 
 
 def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
-    rng, n = np.random.default_rng(seed), len(judge.targets)
+    n, rng = len(judge.targets), np.random.default_rng(seed)
     best = sorted(trials, key=lambda t: -judge.signed(t.score))[:FEW_CONFIGURATIONS]
     logits = [t.mean_logits for t in best]
     parts, whole = [], []
-    for _ in range(FEW_BOOTSTRAPS):
-        rows = rng.integers(0, n, n)
+    for rows in judge.drawn(FEW_BOOTSTRAPS, rng):
         rest = np.setdiff1d(np.arange(n), rows)
         scores = [judge.signed(judge.score(one[rows], rows)) for one in logits]
         chosen = int(np.argmax(scores))
@@ -104,5 +107,6 @@ def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[fl
         return best[0].score, None
     mean, half = float(parts_.mean()), INFLATION * 1.96 * float(whole_.std(ddof=1))
     if judge.goal.key in AT_MOST_ONE and not judge.goal.plugin:
-        return mean, where_perfect((mean - half, min(1.0, mean + half)), n)
+        worth = n if judge.groups is None else int(judge.groups.max()) + 1
+        return mean, where_perfect((mean - half, min(1.0, mean + half)), worth)
     return mean, (mean - half, mean + half)

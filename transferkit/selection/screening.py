@@ -130,7 +130,7 @@ def screened(
         if number and len(still) <= FEW:
             break
         rows, parts = drawn(y, folds, count, seed + number)
-        part, trials = replace(judge, targets=judge.targets[rows]), list[CandidateScore]()
+        part, trials = judge.of(rows), list[CandidateScore]()
         quick = [replace(one, learner=one.learner.quick()) for one in still]
         ask(at(x, rows), y[rows], [parts], quick, part, trials, advance=advance if number == 0 else lambda _: None)
         leaders, going = best_of(trials, part), _going_on(trials, len(still), part)

@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit import terms
 from transferkit.data.samples import Samples
+from transferkit.data.splitting.units import group_codes_of
 from transferkit.errors import DataError
 from transferkit.evaluation import intervals, metric_registry, metrics
 from transferkit.quantities import figure
@@ -90,7 +91,9 @@ def against(
             return float(hits.mean())
 
     try:
-        found = intervals.paired_bootstrap(measure, targets, *pair, repeats=RESAMPLES, seed=seed)
+        found = intervals.paired_bootstrap(
+            measure, targets, *pair, repeats=RESAMPLES, seed=seed, groups=group_codes_of(samples)
+        )
     except DataError:
         return None
     own, others = (sign * (measure(targets, p) or 0.0) for p in pair)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
@@ -20,8 +21,12 @@ Units = list[list[int]]  # positions of the samples of each unit
 
 def units_of(samples: Samples) -> Units:
     """Positions that must stay together: one group, or one content, or linked through either (union-find)."""
-    links = Links(len(samples))
-    for shared in (samples.sha256 or (), samples.group):
+    return _linked(len(samples), samples.sha256 or (), samples.group)
+
+
+def _linked(count: int, *each: Sequence[str | None]) -> Units:
+    links = Links(count)
+    for shared in each:
         first: dict[str, int] = {}
         for i, key in enumerate(shared):
             if key is not None and first.setdefault(key, i) != i:
@@ -32,6 +37,28 @@ def units_of(samples: Samples) -> Units:
 def groups_of(samples: Samples) -> int | None:
     """How many units there are; None where no groups are known of."""
     return len(units_of(samples)) if any(samples.group) else None
+
+
+def group_codes_of(samples: Samples) -> npt.NDArray[np.int64] | None:
+    """`group_codes` of samples."""
+    return group_codes(samples.sha256 or (), samples.group)
+
+
+def group_codes(sha256: Sequence[str], groups: Sequence[str | None]) -> npt.NDArray[np.int64] | None:
+    """Which unit each picture is of: what intervals and tests draw.
+
+    Args:
+        sha256: of each picture; none where they are not known.
+        groups: of each picture, None for one of no group.
+
+    Returns:
+        int64 [N], numbered from 0. None where no groups are known, where each picture is one by itself, and where all
+        are one: of a single group nothing tells how much another would differ.
+    """
+    if not any(groups):
+        return None
+    units = _linked(len(groups), sha256, groups)
+    return per_sample(units, np.arange(len(units)), len(groups)) if 1 < len(units) < len(groups) else None
 
 
 def shuffled(samples: Samples, units: Units, seed: int, purpose: str) -> list[int]:
