@@ -1,6 +1,7 @@
 """`transferkit tune` as people type it."""
 
 import json
+import sys
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_what_cannot_be_is_refused_at_once(digits, tmp_path, monkeypatch, option
     assert message in result.err
     assert "Traceback" not in result.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("tune",), ("best", "--budget", "1m")])
+def test_that_ray_is_not_installed_is_told_with_all_else(words, digits, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = call(*words, digits, "--engine", "ray", "--metric", "acuracy", "--output", tmp_path / "x", "--offline")
+    assert result.code == 2
+    assert "--engine ray needs Ray, which is not installed; pip install 'transferkit[ray]'" in result.err
+    assert "accuracy" in result.err
+    assert not (tmp_path / "x").exists()
 
 
 def test_all_problems_are_told_at_once(digits, tmp_path):

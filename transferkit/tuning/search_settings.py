@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from transferkit.config import Given, must_be
 from transferkit.config.values import parse_duration
-from transferkit.errors import nearest
+from transferkit.errors import ConfigError, nearest
 from transferkit.setting import Setting
 from transferkit.tuning.search_space.space import Space
 
@@ -101,6 +101,13 @@ def make(values: Given) -> tuple[SearchSettings | None, list[str]]:
 def contradictions(s: SearchSettings) -> list[str]:
     """Settings that cannot take effect together, or not on Ray."""
     problems = []
+    if s.engine == "ray":
+        from transferkit.compute import ray_cluster  # which `--help` has no use for
+
+        try:
+            ray_cluster.require_installed()
+        except ConfigError as error:
+            problems.append(str(error))
     for name in ("address", "trial_cpus", "trial_gpus"):
         if getattr(s, name) is not None and s.engine != "ray":
             problems.append(f"--{name.replace('_', '-')} has no effect with --engine {s.engine}; add --engine ray")
