@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from transferkit.evaluation.metric_registry import goal
 from transferkit.selection.candidate_scores import Candidate, CandidateScore, Judge, OutOfFold
 from transferkit.selection.comparison import behind, hopeful, simplest
+from transferkit.selection.expectation import expected
 from transferkit.selection.kernels import KernelRidge
 from transferkit.selection.linear import Discriminant, Logistic
 
@@ -40,6 +42,24 @@ def test_who_is_behind_is_the_worse_one_also_where_less_is_better_and_no_picture
     gap, error = behind(bad, good, judge)
     assert gap == bad.score - good.score > 3 * error >= 0
     assert behind(good, bad, judge)[0] == -gap
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "balanced_accuracy"])
+def test_ten_pictures_of_each_group_that_are_answered_alike_say_as_much_as_one(measure: str) -> None:
+    rng = np.random.default_rng(0)
+    labels, codes = np.arange(60) % 3, np.arange(60)
+    answers = [np.where(rng.random(60) < share, (labels + 1) % 3, labels) for share in (0.2, 0.35)]
+
+    def found(each: int, groups: np.ndarray | None) -> tuple[float, float]:
+        judge = Judge("classify", np.repeat(labels, each), tuple("012"), goal(measure, "classify"), None, groups)
+        trials = [OutOfFold.of(np.eye(3)[np.repeat(one, each)], judge) for one in answers]
+        low, high = expected(trials, judge)[1] or (0, 0)
+        return behind(trials[1], trials[0], judge)[1], high - low
+
+    alone, pictures, groups = found(1, None), found(10, None), found(10, np.repeat(codes, 10))
+    for one, many, grouped in zip(alone, pictures, groups, strict=True):
+        assert many < 0.5 * one
+        assert 0.75 * one < grouped < 1.35 * one
 
 
 def test_who_is_not_surely_worse_may_still_win_and_who_was_given_up_may_not() -> None:
