@@ -38,7 +38,6 @@ _REFUSED = (
 )  # fmt: skip
 _THERE: ContextVar[tuple[Path, ...]] = ContextVar("_THERE", default=())  # folders that are not made (`only_below`)
 _COUNT = count()  # of the temporary files of this process
-SEAL = "content_sha256"  # of JSON whose numbers nothing else vouches for: the digest of all other keys
 MOST_SETTINGS = 16 << 20  # bytes of a file of settings; run.json of a large run is one
 
 
@@ -309,50 +308,3 @@ def sha256_file(path: Path) -> str:
 def digest(content: Any) -> str:
     """Hex SHA-256 of the canonical JSON of `content`: the one way in which cache keys are made."""
     return sha256_bytes(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
-
-
-def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """`content` and, as its last key, what tells whether it was changed since it was written.
-
-    Args:
-        content: plain values.
-    """
-    return {**content, SEAL: digest(content)}
-
-
-def unsealed(content: dict[str, Any]) -> dict[str, Any] | None:
-    """`content` as it was sealed, or as it is where it never was; None where it was changed since.
-
-    Args:
-        content: what a file holds.
-    """
-    rest = {key: value for key, value in content.items() if key != SEAL}
-    return rest if SEAL not in content or content[SEAL] == digest(rest) else None
-
-
-def remember(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON that merely saves time later; where it cannot be written, it is measured again then.
-
-    Args:
-        path: of the file.
-        content: plain values.
-    """
-    with suppress(OSError):
-        write_json(path, sealed(content))
-
-
-def recalled(path: Path) -> dict[str, Any]:
-    """What `remember` wrote.
-
-    Args:
-        path: of the file.
-
-    Raises:
-        OSError: there is none, or it cannot be read.
-        ValueError: it was changed since, or is no JSON object.
-    """
-    content = read_json(path)
-    whole = unsealed(content) if isinstance(content, dict) else None
-    if whole is None:
-        raise ValueError(f"{shown(path)} is not as it was written")
-    return whole

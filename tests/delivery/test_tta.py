@@ -19,7 +19,7 @@ from transferkit.data.images.decode import DecodeSettings, decode
 from transferkit.delivery import tta
 from transferkit.delivery.tta_views import BOTH, CROPPED, MIRRORED, PLAIN, looked
 from transferkit.errors import ConfigError, DataError
-from transferkit.files import sealed
+from transferkit.seals import sealed
 
 
 @pytest.fixture

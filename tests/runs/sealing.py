@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.csv_files import read_csv
-from transferkit.files import SEAL, read_json, sealed, write_json
+from transferkit.files import read_json, write_json
 from transferkit.runs.layout import Layout
 from transferkit.runs.tables import data_digest, split_digest
+from transferkit.seals import SEAL, sealed
 
 
 def put_manifest(folder: Path, content: dict[str, Any]) -> None:

@@ -12,11 +12,13 @@ import pytest
 
 from tests.cli.calls import call
 from tests.marks import extended, ordinary_user
+from tests.nested import places, put
 from tests.runs.sealing import put_manifest
 from transferkit.errors import RunError
-from transferkit.files import SEAL, read_json, write_json
+from transferkit.files import read_json, write_json
 from transferkit.runs.directory import run_lock
 from transferkit.runs.layout import Layout
+from transferkit.seals import SEAL
 
 REACHED = "the model was reached"
 UNPROMISED = "--abstain: the run has no threshold"  # said of the sound run as well: its validation split is small
@@ -224,24 +226,6 @@ def test_files_without_permission(name, digits_run, digits, copy, reached):
             result = call(*command)
             assert sound(result, copy / name), (name, command[0], result.err)
     (copy / name).chmod(0o700)
-
-
-def places(value, at=()):
-    """Every place in nested dictionaries and lists."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*at, key)
-        yield from places(inner, (*at, key))
-
-
-def put(content, place, value):
-    """A copy of `content` with another value at `place`."""
-    changed = json.loads(json.dumps(content))
-    at = changed
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
-    return changed
 
 
 VALUES = (None, "x\x1b[31m", "", -1, 10**30, 1e300, True, [], {}, [[1]], {"a": 1}, ["x"])

@@ -77,8 +77,8 @@ def _of_toml(path: Path, text: str) -> Given:
 def _of_run(path: Path, text: str, chosen: bool) -> Given:
     from transferkit.delivery.reproduce import given_settings
     from transferkit.errors import ConfigError, RunError
-    from transferkit.files import SEAL, unsealed
     from transferkit.runs.run_record import RunRecord
+    from transferkit.seals import SEAL, unsealed
 
     try:
         content = json.loads(text)

@@ -13,7 +13,7 @@ from transferkit import tasks, terms
 from transferkit.data.samples import listed, shown
 from transferkit.delivery import notebook
 from transferkit.errors import RunError
-from transferkit.evaluation import charts, intervals
+from transferkit.evaluation import charts, clusters, intervals
 from transferkit.evaluation.metric_registry import GOALS
 from transferkit.evaluation.metrics import score
 from transferkit.evaluation.metrics_record import LearningCurve, MetricsRecord
@@ -159,7 +159,8 @@ def compare(layouts: Sequence[Layout], seed: int = 0) -> Comparison:
     curves = {n: m.learning_curve for n, m in zip(names, metrics, strict=True) if m.learning_curve}
     histories = {n: layout.read_history() for n, layout in zip(names, layouts, strict=True)}
     return Comparison(
-        metric=metric, test_pictures=len(paths), test_groups=0 if groups is None else int(groups.max()) + 1,
+        metric=metric, test_pictures=len(paths),
+        test_groups=0 if groups is None else clusters.units(len(paths), groups),
         ranked=[rows[i] for i in order], tested=pairs, histories=histories,
         curves=curves,
     )  # fmt: skip

@@ -24,13 +24,14 @@ from transferkit.delivery.members import Member
 from transferkit.delivery.tta_views import CANDIDATES, PLAIN, SHARE, Look, looked
 from transferkit.errors import ConfigError, DataError
 from transferkit.evaluation.intervals import paired_bootstrap
-from transferkit.files import only_below, recalled, remember, sha256_file
+from transferkit.files import only_below, sha256_file
 from transferkit.record import Interval, Record
 from transferkit.runs import model_file, pictures
 from transferkit.runs.layout import Layout
 from transferkit.runs.model_facts import ModelFacts
 from transferkit.runs.scoring import BATCH
 from transferkit.runs.tables import Picture
+from transferkit.seals import recalled, remember
 
 FEWEST = 30  # validation pictures below which nothing could be told apart
 MOST = 2000  # that are looked at

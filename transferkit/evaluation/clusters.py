@@ -1,4 +1,4 @@
-"""Intervals and tests where several pictures belong together: groups are drawn and counted, not pictures. NumPy, SciPy.
+"""What pictures tell of which several belong together: groups are drawn and counted, not pictures. NumPy, SciPy.
 
 Pictures of one patient or one film are answered alike, so that ten of them tell less than ten others. `groups`
 everywhere is int [N]: which group each picture is of, numbered from 0, none empty, at least two.
@@ -6,14 +6,23 @@ everywhere is int [N]: which group each picture is of, numbered from 0, none emp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
-FLIPS = 5000  # sign changes drawn for a p-value
-PART = 1000  # of these at once
+
+
+def units(count: int, groups: Array | None) -> int:
+    """How many independent witnesses pictures are: as many as there are, or as many as their groups.
+
+    Args:
+        count: how many pictures.
+        groups: of the pictures; None: each is one.
+    """
+    return count if groups is None else int(groups.max()) + 1
 
 
 def worth(hits: Array, groups: Array) -> float:
@@ -28,7 +37,7 @@ def worth(hits: Array, groups: Array) -> float:
     """
     from scipy.stats import norm, t
 
-    n, count, p = len(hits), int(groups.max()) + 1, float(np.mean(hits))
+    n, count, p = len(hits), units(len(hits), groups), float(np.mean(hits))
     if count == 1 or p in (0.0, 1.0):
         return float(count if count > 1 else 0)
     variance = standard_error(np.asarray(hits, np.float64), groups) ** 2
@@ -58,38 +67,12 @@ def standard_error(values: Array, groups: Array | None) -> float:
     """
     if groups is None:
         return float(values.std(ddof=1) / np.sqrt(len(values)))
-    off, count = np.bincount(groups, values - values.mean()), int(groups.max()) + 1
+    off, count = np.bincount(groups, values - values.mean()), units(len(values), groups)
     return float(np.sqrt(count / (count - 1) * (off @ off)) / len(values))
 
 
-def mean_difference(difference: Array, groups: Array) -> tuple[float, float, float, float]:
-    """The mean of differences in pairs, the ends of its 95 % interval, and the p-value that there is none.
-
-    Interval: Student's of the sums of groups. P-value: signs of whole groups are flipped (Fisher 1935).
-
-    Args:
-        difference: float [N]: of each picture.
-        groups: of the pictures.
-    """
-    from scipy.stats import t
-
-    count, gain = int(groups.max()) + 1, float(difference.mean())
-    half = float(t.ppf(0.975, count - 1)) * standard_error(difference, groups)
-    return gain, gain - half, gain + half, _flipped(np.bincount(groups, difference))
-
-
-def _flipped(sums: Array) -> float:
-    if not np.any(sums):
-        return 1.0
-    observed, rng, reached = abs(float(sums.sum())) * (1 - 1e-12), np.random.default_rng(0), 0
-    for _ in range(0, FLIPS, PART):
-        signs = rng.integers(0, 2, (PART, len(sums)), dtype=np.int8) * 2.0 - 1.0
-        reached += int((np.abs(signs @ sums) >= observed).sum())
-    return (reached + 1) / (FLIPS + 1)
-
-
-def drawn(groups: Array, repeats: int, rng: np.random.Generator) -> list[Array]:
-    """Rows of pictures int [n] of each of `repeats` draws of as many groups as there are, with replacement.
+def drawn(groups: Array, repeats: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Yield rows of pictures int [n] of each of `repeats` draws of as many groups as there are, with replacement.
 
     Args:
         groups: of the pictures.
@@ -99,7 +82,8 @@ def drawn(groups: Array, repeats: int, rng: np.random.Generator) -> list[Array]:
     order = np.argsort(groups, kind="stable")
     ends = np.cumsum(np.bincount(groups))
     members = np.split(order, ends[:-1])
-    return [np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))]) for _ in range(repeats)]
+    for _ in range(repeats):
+        yield np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
 
 
 def counted(cells: Array, groups: Array, repeats: int, rng: np.random.Generator) -> Array:
@@ -111,7 +95,7 @@ def counted(cells: Array, groups: Array, repeats: int, rng: np.random.Generator)
         repeats: how often is drawn.
         rng: draws.
     """
-    count, width = int(groups.max()) + 1, int(cells.max()) + 1
+    count, width = units(len(cells), groups), int(cells.max()) + 1
     found = np.empty((repeats, width), np.int32)
     for row in found:
         times = np.bincount(rng.integers(0, count, count), minlength=count)

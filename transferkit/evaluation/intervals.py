@@ -103,8 +103,8 @@ def from_counts_of(
     """
     true, guess = _pair(targets, answers)
     drawn = _drawn(true, guess, count, repeats, np.random.default_rng(seed), groups)
-    n = _of_stratum(true, True) if groups is None else float(groups.max() + 1)
-    worth, support = len(true) if groups is None else int(n), clusters.apart(true, count, groups)
+    n, support = _of_stratum(true, True, groups), clusters.apart(true, count, groups)
+    worth = clusters.units(len(true), groups)
     scalars = {name: _percentiles(drawn.scalars[name], n) for name in FAST}
     seen = support + np.bincount(guess, minlength=count) > 0
     f1 = [_percentiles(drawn.f1[:, c], n) if seen[c] else None for c in range(count)]
@@ -145,7 +145,7 @@ def of_table(
     picks = _resamples(true, repeats, np.random.default_rng(seed), stratify, groups)
     rows = [table(true[pick], guess[pick]) for pick in picks]
     columns = {key: np.array([_number(row.get(key)) for row in rows]) for key in rows[0]}
-    n = _of_stratum(true, stratify) if groups is None else float(groups.max() + 1)
+    n = _of_stratum(true, stratify, groups)
     found = {key: _percentiles(values, n) for key, values in columns.items()}
     return {key: where_perfect(limits, ends_at_one(key)) for key, limits in found.items() if limits is not None}
 
@@ -181,7 +181,7 @@ def paired_bootstrap(
     observed = _number(metric(true, left)) - _number(metric(true, right))
     picks = _resamples(true, repeats, np.random.default_rng(seed), stratify=False, groups=groups)
     values = np.array([_number(metric(true[p], left[p])) - _number(metric(true[p], right[p])) for p in picks])
-    n = len(true) if groups is None else int(groups.max()) + 1
+    n = clusters.units(len(true), groups)
     limits = _percentiles(values, n)
     if limits is None or not np.isfinite(observed):
         raise DataError("the score is undefined on these pictures; compare by another metric")
@@ -252,7 +252,7 @@ def _resamples(
     true: Array, repeats: int, rng: np.random.Generator, stratify: bool, groups: Array | None
 ) -> list[Array]:
     if groups is not None:
-        return clusters.drawn(groups, repeats, rng)
+        return list(clusters.drawn(groups, repeats, rng))
     if not stratify:
         return [rng.integers(0, len(true), len(true)) for _ in range(repeats)]
     if true.ndim != 1:
@@ -276,9 +276,9 @@ def _expanded(p: float, n: float) -> float:
     return float(2 * t.cdf(norm.ppf(p / 2) * np.sqrt((n - 1) / n), n - 1))
 
 
-def _of_stratum(true: Array, stratify: bool) -> float:
-    """Pictures, on the average of each class where classes are drawn one by one."""
-    return len(true) / len(np.unique(true)) if stratify else len(true)
+def _of_stratum(true: Array, stratify: bool, groups: Array | None) -> float:
+    """Pictures or groups, or pictures of each class on the average where classes are drawn one by one."""
+    return len(true) / len(np.unique(true)) if stratify and groups is None else clusters.units(len(true), groups)
 
 
 def _number(value: float | None) -> float:

@@ -91,33 +91,34 @@ def _per_picture(task: str, key: str, targets: Array, answers: Answers) -> Float
 def _by_pictures(difference: Floats, groups: Array | None, *, exact: bool) -> Edge:
     from scipy.stats import t
 
-    if groups is not None and np.any(difference):  # else nothing says how alike those of one group are
-        gain, low, high, p = clusters.mean_difference(difference, groups)
-        return Edge(gain, max(-1.0, low), min(1.0, high), p) if exact else Edge(gain, low, high, p)
-    if groups is not None:
-        difference = np.zeros(int(groups.max()) + 1)
-    n, gain = len(difference), float(difference.mean())
-    if exact:  # right or wrong: Agresti & Min 2005, who add half a picture to each of the four cells
+    n, gain = clusters.units(len(difference), groups), float(difference.mean())
+    # Right or wrong: Agresti & Min 2005, who add half a picture to each of the four cells. In groups where nothing
+    # differs, which says nothing of how alike pictures of one are, as many pictures as groups.
+    if exact and (groups is None or not np.any(difference)):
         won, lost = int((difference > 0).sum()), int((difference < 0).sum())
         middle = (won - lost) / (n + 2)
         half = 1.96 * float(np.sqrt(max(won + lost + 1 - (won - lost) ** 2 / (n + 2), 0.0))) / (n + 2)
         return Edge(
             gain, max(-1.0, middle - half), min(1.0, middle + half), intervals.mcnemar(difference > 0, difference < 0)
         )
-    error = float(difference.std(ddof=1)) / np.sqrt(n) if n > 1 else 0.0
+    error = clusters.standard_error(difference, groups) if n > 1 else 0.0
     half = float(t.ppf(0.975, n - 1)) * error if n > 1 else float(abs(gain))
-    return Edge(gain, gain - half, gain + half, _flipped(difference, error))
+    low, high = gain - half, gain + half
+    own = difference if groups is None else np.bincount(groups, difference).astype(np.float64)
+    p = _flipped(own, gain, error)
+    return Edge(gain, max(-1.0, low), min(1.0, high), p) if exact else Edge(gain, low, high, p)
 
 
-def _flipped(difference: Floats, error: float) -> float:
-    """Two-sided p-value that the differences are as often one way as the other."""
+def _flipped(difference: Floats, gain: float, error: float) -> float:
+    """Two-sided p-value that differences, of pictures or of groups in sum, are as often one way as the other; of many
+    by their mean `gain` and its standard error."""
     from scipy.stats import t
 
     n = len(difference)
     if not np.any(difference):
         return 1.0
     if n > EXACT:
-        return float(2 * t.sf(abs(difference.mean()) / error, n - 1)) if error > 0 else 0.0
+        return float(2 * t.sf(abs(gain) / error, n - 1)) if error > 0 else 0.0
     observed = abs(float(difference.sum())) * (1 - 1e-12)
     rng, reached = np.random.default_rng(0), 0
     for _ in range(0, FLIPS, 1000):
@@ -148,7 +149,7 @@ def interval(
     if outputs.size > LARGEST or not len(targets):
         return None
     measure = _measure(task, key, classes)
-    n = len(targets) if groups is None else int(groups.max()) + 1
+    n = clusters.units(len(targets), groups)
 
     def table(true: Array, rows: Array) -> dict[str, float | None]:
         return {key: measure(true, outputs[rows], answers.thresholds)}

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from transferkit.features.precision import machine
-from transferkit.files import digest, recalled, remember
+from transferkit.files import digest
 from transferkit.record import JsonObject
+from transferkit.seals import recalled, remember
 from transferkit.storage import cache_folder
 
 LARGE = 256 << 20  # bytes of rows below which storing them costs less than measuring would

@@ -21,8 +21,9 @@ from transferkit.compute.engines import EngineError
 from transferkit.console import Reporter
 from transferkit.data.threads import map_ordered
 from transferkit.features.precision import Precision, machine, multiply_adds
-from transferkit.files import digest, recalled, remember
+from transferkit.files import digest
 from transferkit.record import JsonObject
+from transferkit.seals import recalled, remember
 from transferkit.storage import cache_folder
 
 DIFFERENCE = 1e-3  # most that an output may differ, in parts of the root mean square of its row

@@ -18,7 +18,8 @@ from transferkit import compute
 from transferkit.compute import keras_private
 from transferkit.console import Reporter
 from transferkit.errors import ConfigError
-from transferkit.files import digest, recalled, remember
+from transferkit.files import digest
+from transferkit.seals import recalled, remember
 from transferkit.storage import cache_folder
 
 COSINE = 0.999  # features of both formats must point the same way at least this well

@@ -15,11 +15,12 @@ from transferkit.csv_files import csv_rows
 from transferkit.data.samples import listed, unreadable_reason
 from transferkit.errors import RunError
 from transferkit.evaluation.metrics_record import MetricsRecord
-from transferkit.files import parse_json, sealed, sha256_file, unsealed, write_json
+from transferkit.files import parse_json, sha256_file, write_json
 from transferkit.record import SCHEMA_VERSION, HistoryRow, JsonObject, Record, RecordError
 from transferkit.runs import tables
 from transferkit.runs.advice import own, resuming
 from transferkit.runs.run_record import RunRecord
+from transferkit.seals import sealed, unsealed
 from transferkit.storage import claimed_file
 from transferkit.text import shown
 

@@ -12,7 +12,7 @@ from transferkit.console import Reporter
 from transferkit.data.images.decode import DecodeSettings, decode_many
 from transferkit.data.samples import Pixels, Samples, Source
 from transferkit.data.splitting.units import group_codes_of, groups_of
-from transferkit.evaluation import intervals, metrics
+from transferkit.evaluation import clusters, intervals, metrics
 from transferkit.evaluation.metric_registry import AT_MOST_ONE
 from transferkit.evaluation.scores import Scores
 from transferkit.features import working_arrays
@@ -119,11 +119,11 @@ def scores(
     found.bounded(classes)
     if not bounded:
         return found
-    if count := groups_of(samples):
-        found["groups"] = count
     groups = group_codes_of(samples)
     if groups is not None:
-        found["groups_drawn"] = int(groups.max()) + 1
+        found["groups"] = found["groups_drawn"] = clusters.units(len(samples), groups)
+    elif count := groups_of(samples):  # all are one, or each is
+        found["groups"] = count
     if outputs.size <= MOST_RESAMPLED:
 
         def table(targets: Any, guesses: Any) -> dict[Any, float | None]:
@@ -159,7 +159,7 @@ def _flat(found: Scores) -> dict[Name, float | None]:
 def _ends_at_one(found: Scores, samples: Samples, groups: np.ndarray | None) -> Callable[[Name], int]:
     """Of how many pictures, or groups, a score is that is 1 at the most: of all, or of those of its class. 0 for any
     other."""
-    rows, whole = found.rows, found.n if groups is None else int(groups.max()) + 1
+    rows, whole = found.rows, clusters.units(found.n, groups)
     each = [row.support for row in rows]
     if groups is not None and rows and not samples.kind.numbers:
         each = [len(np.unique(groups[_has(samples, c)])) for c in range(len(rows))]
@@ -193,35 +193,16 @@ def _proportions(
     found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None, groups: np.ndarray | None
 ) -> Limits:
     """Wilson's intervals of what is a share of pictures: accuracies, and precision and recall of each class."""
-    if groups is not None:
-        return _of_groups(found, samples, outputs, thresholds, groups)
-    limits: Limits = {}
-    for key in SHARES:
-        share = found.value(key)
-        if share is not None:
-            limits[None, key] = intervals.wilson(round(share * found.n), found.n)
-    if "per_class" not in found:
-        return limits
-    for c, (hits, support, called) in enumerate(_counted(samples, outputs, thresholds)):
-        for key, of in (("recall", support), ("precision", called)):
-            if of:
-                limits[c, key] = intervals.wilson(hits, of)
-    return limits
-
-
-def _of_groups(
-    found: Scores, samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None, groups: np.ndarray
-) -> Limits:
-    """The same of pictures that are in groups."""
     kind = samples.kind
     limits: Limits = {}
-    called = None if kind.exclusive else outputs >= (0.5 if thresholds is None else thresholds)
+    called = None if kind.exclusive or kind.numbers else outputs >= (0.5 if thresholds is None else thresholds)
     for key in SHARES:
-        if found.value(key) is None:
-            continue
-        hits = (called == samples.targets).all(1) if called is not None else None
-        hits = kind.per_picture(key, samples.targets, outputs) if hits is None else hits
-        if hits is not None:
+        if found.value(key) is not None:
+            if called is None:
+                hits = kind.per_picture(key, samples.targets, outputs)
+                assert hits is not None
+            else:
+                hits = np.asarray((called == samples.targets).all(1))
             limits[None, key] = intervals.share(hits, groups)
     if "per_class" not in found:
         return limits
@@ -230,7 +211,7 @@ def _of_groups(
         has, said = _has(samples, c), np.asarray(answers == c) if called is None else called[:, c]
         for key, of, right in (("recall", has, said), ("precision", said, has)):
             if of.any():
-                limits[c, key] = intervals.share(right[of], groups[of])
+                limits[c, key] = intervals.share(right[of], None if groups is None else groups[of])
     return limits
 
 
@@ -238,14 +219,3 @@ def _has(samples: Samples, c: int) -> np.ndarray:
     """Which pictures have the class or label: bool [n]."""
     targets = samples.targets
     return np.asarray(targets == c if samples.kind.exclusive else targets[:, c] > 0)
-
-
-def _counted(samples: Samples, outputs: np.ndarray, thresholds: np.ndarray | None) -> list[tuple[int, int, int]]:
-    """Of each class or label: right answers, pictures that have it, and pictures that are said to."""
-    if samples.kind.exclusive:
-        targets, answers, count = samples.targets, samples.kind.decide(outputs), outputs.shape[1]
-        each = [np.bincount(one, minlength=count) for one in (targets[targets == answers], targets, answers)]
-    else:
-        hot, called = samples.targets.astype(bool), outputs >= (0.5 if thresholds is None else thresholds)
-        each = [(hot & called).sum(0), hot.sum(0), called.sum(0)]
-    return [(int(hits), int(support), int(said)) for hits, support, said in zip(*each, strict=True)]

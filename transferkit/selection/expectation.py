@@ -63,7 +63,7 @@ def lowered(score: float, interval: Interval | None, by: float, judge: Judge) ->
 def _of_means(table: Floats, judge: Judge, seed: int) -> tuple[float, tuple[float, float] | None]:
     """`table` [configurations, n]: what each picture adds to each configuration's score."""
     rng, n, groups = np.random.default_rng(seed), table.shape[1], judge.groups
-    units = n if groups is None else int(groups.max()) + 1
+    units = clusters.units(n, groups)
     found = []
     step = max(1, min(BOOTSTRAPS, DRAWN // n))
     for count in [step] * (BOOTSTRAPS // step) + [BOOTSTRAPS % step]:  # all at once would be gigabytes
@@ -107,6 +107,5 @@ def _of_scores(trials: Sequence[OutOfFold], judge: Judge, seed: int) -> tuple[fl
         return best[0].score, None
     mean, half = float(parts_.mean()), INFLATION * 1.96 * float(whole_.std(ddof=1))
     if judge.goal.key in AT_MOST_ONE and not judge.goal.plugin:
-        worth = n if judge.groups is None else int(judge.groups.max()) + 1
-        return mean, where_perfect((mean - half, min(1.0, mean + half)), worth)
+        return mean, where_perfect((mean - half, min(1.0, mean + half)), clusters.units(n, judge.groups))
     return mean, (mean - half, mean + half)

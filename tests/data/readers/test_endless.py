@@ -9,7 +9,7 @@ import os
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.data.pictures import photo
 from tests.data.readers import forms
 from tests.data.readers.forms import Corpus
 from tests.marks import extended
+from tests.nested import places, put
 from transferkit.data.readers.request import Reading
 from transferkit.data.samples import Samples
 from transferkit.data.source import scan
@@ -118,24 +119,6 @@ def trimmed(content: Any) -> Any:
     return content
 
 
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in nested dictionaries, and the first in lists."""
-    items = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield (*at, key)
-        yield from places(inner, (*at, key))
-
-
-def put(content: Any, place: tuple[Any, ...], value: Any) -> Any:
-    """A copy of `content` with another value at `place`."""
-    changed = json.loads(json.dumps(content))
-    at = changed
-    for key in place[:-1]:
-        at = at[key]
-    at[place[-1]] = value
-    return changed
-
-
 WRONG: tuple[Any, ...] = (
     None, True, 7, -1.5, 10**400, float("nan"), float("inf"), "", "x" * 5000, "\x1b[31m\0", "9" * 5000, [], [7], [[]],
     {}, {"a": {}}, json.loads("[" * 400 + "]" * 400), json.loads(NESTED["just parsed"]),
@@ -157,7 +140,7 @@ def test_values_of_a_wrong_kind_in_sound_json_are_one_clear_error(
     path = next(path for path in tmp_path.rglob("*.json*") if not path.name.startswith(("features", "captions")))
     text = path.read_text()
     content = trimmed(json.loads(text.split("\n")[0] if path.suffix == ".jsonl" else text))
-    for place in places(content):
+    for place in places(content, most=1):
         for value in WRONG:
             path.write_text(json.dumps(put(content, place, value)))
             assert len(answer(lambda: read(source, **options))) < SHORT, (place, type(value))

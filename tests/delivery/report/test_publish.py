@@ -22,8 +22,8 @@ from transferkit.delivery.report.publish import publish
 from transferkit.delivery.report.run_content import report_content
 from transferkit.errors import RunError
 from transferkit.evaluation import scores
-from transferkit.files import SEAL
 from transferkit.runs.layout import Layout
+from transferkit.seals import SEAL
 
 QUIET = Reporter(quiet=True)
 
