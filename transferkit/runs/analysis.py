@@ -73,10 +73,12 @@ def as_it_came(work: recipe.Recipe, trained: recipe.Trained) -> Iterator[None]:
         work: the recipe, whose network it is.
         trained: what it came to.
     """
+    if not trained.pretrained:  # it stayed as it was
+        yield
+        return
     model = work.backbone.model
     tuned = compute.values(model.weights)
-    if trained.pretrained:
-        compute.assign(model.weights, trained.pretrained)
+    compute.assign(model.weights, trained.pretrained)
     try:
         yield
     finally:

@@ -167,12 +167,11 @@ def _read(path: Path, cut: bool = True) -> tuple[Event, list[Event], int]:
     whole = content.split(b"\n")[:-1]  # what follows the last line break was never finished
     rows, crc = _rows(whole)
     damaged = len(rows) + 1 if len(rows) + 1 < len(whole) else None  # the last: after a power cut, it may be zeros
-    head = rows[0] if rows and damaged is None else None
-    if head is None or head.keys() != {"format", "header"} or head["format"] != FORMAT:
+    head = rows[0] if rows else {}
+    sound = head.keys() == {"format", "header"} and head["format"] == FORMAT and isinstance(head["header"], dict)
+    if damaged is not None or not sound:
         where = "the first line" if damaged in (None, 1) else f"line {damaged}"
         raise RunError(f"{path} is damaged or of another version ({where}); search again in another --output")
-    if not isinstance(head["header"], dict):
-        raise RunError(f"{path} is damaged or of another version (the first line); search again in another --output")
     length = sum(len(line) + 1 for line in whole[: len(rows)])
     if cut and length != len(content):
         with open(path, "r+b") as handle:
